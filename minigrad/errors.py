@@ -1,0 +1,31 @@
+"""What can go wrong, each with a class that is also the built-in error a NumPy or PyTorch user would catch."""
+
+from __future__ import annotations
+
+
+class MinigradError(RuntimeError):
+    """Base class of every error that minigrad raises on purpose."""
+
+
+class FreedGraphError(MinigradError):
+    """Backward ran through a graph whose saved values an earlier backward has released."""
+
+
+class ChangedValueError(MinigradError):
+    """An array that a local-gradient rule still needs was written to after it was recorded."""
+
+
+class ShapeError(MinigradError, ValueError):
+    """Operands whose shapes do not fit the operation."""
+
+
+class DtypeError(MinigradError, TypeError):
+    """A dtype that the operation, or a gradient, cannot have."""
+
+
+class DeviceError(MinigradError, TypeError):
+    """Operands on different devices, or a device that is not there."""
+
+
+class NotInGraphError(MinigradError, ValueError):
+    """A gradient was asked for along a path that was never recorded."""

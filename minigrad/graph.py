@@ -1,0 +1,294 @@
+"""The recorded graph and the backward pass over it: the heart of minigrad.
+
+A :class:`Node` is one operation that ran: which op, on which parents, and the values that its local-gradient rules will
+read. Backward is the chain rule read off that record: visit the nodes newest first, hand each rule the *upstream* gradient,
+and add what the rules return (upstream x local) to the parents. Where paths converge, the contributions add up: the law of
+total derivatives (notes 001, "Backpropagation", Figure 14).
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from operator import attrgetter
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from minigrad import guards, naming
+from minigrad.errors import FreedGraphError, MinigradError, ShapeError
+
+OFF, GRAD, ALL = 0, 1, 2
+KEEP = 256
+"""Values of at most this many elements are kept even where no rule reads them, so that a graph can be drawn after backward."""
+
+
+Recording = tuple[int, tuple[str, ...]]
+"""What is recorded (a mode) and inside which module (its path). A plain tuple: reading it is part of every operation."""
+recording: ContextVar[Recording] = ContextVar("recording", default=(GRAD, ()))
+"""A context variable: each thread and each async task has its own."""
+next_order = itertools.count().__next__
+_by_age = attrgetter("order")
+_UNWANTED = object()
+
+
+@contextmanager
+def record_mode(mode: int) -> Iterator[None]:
+    """Record with ``mode`` (OFF, GRAD or ALL) inside the ``with`` block, in this thread only."""
+    token = recording.set((mode, recording.get()[1]))
+    try:
+        yield
+    finally:
+        recording.reset(token)
+
+
+class Extra:
+    """What few nodes have: a name, hooks, a source line, guards over values that somebody else could write to."""
+
+    __slots__ = ("grad", "guards", "hooks", "name", "retain", "shared", "where")
+
+    def __init__(self) -> None:
+        self.name: str | None = None
+        self.hooks: dict[int, Callable[[Any], Any]] = {}
+        self.retain = False
+        self.grad: Any = None
+        self.shared = False
+        self.where: naming.Where | None = None
+        self.guards: list[guards.Guard] = []
+
+
+class Node:
+    """One recorded operation; a leaf (a tensor that the user made) has ``op`` None.
+
+    ``saved`` is ``(output, *operands)``. Where no rule reads a value it is dropped, and the parent's node stands in for it: a
+    node knows ``shape`` and ``dtype``, and such a rule asks no more. A saved value plus its parent node *is* the input tensor
+    again, so no node points at a tensor, there are no cycles, and reference counting alone frees a graph.
+    """
+
+    __slots__ = (
+        "__weakref__", "dtype", "extra", "grad", "live", "op", "order", "params", "parents", "requires_grad", "saved",
+        "scope", "shape",
+    )  # fmt: skip
+
+    op: Any
+    parents: tuple[Node | None, ...]
+    saved: tuple[Any, ...]
+    params: tuple[Any, ...]
+    shape: tuple[int, ...]
+    dtype: Any
+    order: int
+    scope: tuple[str, ...]
+    grad: Any
+    requires_grad: bool
+    live: bool
+    extra: Extra | None
+
+    @property
+    def ndim(self) -> int:
+        return len(self.shape)
+
+    @property
+    def name(self) -> str | None:
+        return self.extra.name if self.extra is not None else None
+
+    def more(self) -> Extra:
+        """This node's :class:`Extra`, made on first use."""
+        if self.extra is None:
+            self.extra = Extra()
+        return self.extra
+
+    def __repr__(self) -> str:
+        kind = self.op.name if self.op else "leaf"
+        return f"<Node {self.order}: {kind}{' ' + self.name if self.name else ''}, shape {self.shape}>"
+
+
+class Handle:
+    """The user's hold on a value, as the tape knows it: an array and the node that made it. Tensor adds everything else."""
+
+    __slots__ = ("__weakref__", "_data", "node")
+    _data: Any
+    node: Node | None
+
+
+def leaf(array: Any, requires_grad: bool, name: str | None = None, shared: bool = False) -> Node:
+    """The node of a tensor that no operation made; ``shared`` says that somebody else holds the same array."""
+    node = Node()
+    node.op, node.parents, node.saved, node.params = None, (), (), ()
+    node.shape, node.dtype, node.order, node.scope = array.shape, array.dtype, next_order(), ()
+    node.grad, node.requires_grad, node.live, node.extra = None, requires_grad, True, None
+    if name is not None or shared:
+        node.more().name, node.more().shared = name, shared
+    return node
+
+
+def ancestors(roots: Iterable[Node]) -> set[Node]:
+    """``roots`` and every node that asks for a gradient and that they were made from."""
+    found = set(roots)
+    stack = list(found)
+    while stack:
+        for parent in stack.pop().parents:
+            if parent is not None and parent not in found and parent.requires_grad:
+                found.add(parent)
+                stack.append(parent)
+    return found
+
+
+def between(roots: Iterable[Node], targets: Collection[Node]) -> set[Node]:
+    """The ancestors of ``roots`` through which a gradient reaches one of ``targets``."""
+    wanted = set(targets)
+    for node in sorted(ancestors(roots), key=_by_age):
+        if not wanted.isdisjoint(node.parents):
+            wanted.add(node)
+    return wanted
+
+
+class World(NamedTuple):
+    """On what the rules run: plain arrays (``tensor`` None), or Tensors, whose results can be differentiated again."""
+
+    tensor: Callable[[Any, Node], Any] | None = None
+    where: Callable[[Any, Any, Any], Any] = np.where
+
+
+ARRAYS = World()
+Watch = Callable[[Node, int, Any, Any], None]
+
+
+def pull_back(
+    seeds: dict[Node, Any],
+    wanted: Collection[Node],
+    retain: bool = False,
+    world: World = ARRAYS,
+    targets: Collection[Node] = (),
+    watch: Watch | None = None,
+) -> dict[Node, Any]:
+    """Carry gradients from the nodes of ``seeds`` back through ``wanted``; return those of the leaves and of ``targets``.
+
+    A parent is always older than its children, so creation order reversed is a topological order: when a node's turn comes,
+    all its consumers have had theirs. ``watch(node, i, g, contribution)`` sees every contribution, for those who draw.
+    """
+    order = sorted(wanted, key=_by_age, reverse=True)
+    grads: dict[Node | None, Any] = dict.fromkeys(wanted)
+    grads.update(seeds)
+    finished: dict[Node, Any] = {}
+    sums: set[Node] = set()
+    masks: dict[Node, Any] = {}
+    node, i, tensor = order[0], -1, world.tensor
+    try:
+        for node in order:
+            g = grads.pop(node)
+            if g is None:
+                continue
+            extra, op = node.extra, node.op
+            if extra is not None:
+                if extra.guards:
+                    guards.check(node, order)
+                for hook in list(extra.hooks.values()):
+                    g = hook(g)
+            if op is None or (targets and node in targets) or (extra is not None and extra.retain):
+                finished[node] = g
+                if op is None:
+                    continue
+            if not node.live and watch is None:
+                raise FreedGraphError(_freed(node))
+            parents, shape, dtype, exact = node.parents, node.shape, node.dtype, op.exact
+            args = (g, *(node.saved if tensor is None else rebuild(node, tensor)), *node.params)
+            branching = masks or op.mask is not None
+            for i, rule in op.pulls:
+                parent = parents[i]
+                before = grads.get(parent, _UNWANTED)
+                if before is _UNWANTED:
+                    continue
+                part = rule(*args)
+                if branching:
+                    part = spare(part, node, i, masks, before is not None, world)
+                got = node if exact else part
+                if (parent.shape is not got.shape and parent.shape != got.shape) or parent.dtype is not got.dtype:
+                    part = fit(part, node, i)
+                if watch is not None:
+                    watch(node, i, g, part)
+                if before is None:
+                    grads[parent] = part
+                elif parent in sums:
+                    before += part
+                    grads[parent] = before
+                else:
+                    grads[parent] = before + part
+                    if tensor is None:
+                        sums.add(parent)
+            if branching:
+                masks.pop(node, None)
+            if not retain:
+                node.live = False
+                if g.size > KEEP or not op.elementwise:
+                    release(node)
+    except Exception as error:
+        if i >= 0 and not isinstance(error, MinigradError):
+            error.add_note(f"minigrad: in the gradient rule of {node.op.name} for operand {i + 1}, output shape {node.shape}")
+        raise
+    return finished
+
+
+def release(node: Node) -> None:
+    """Drop the large values of a node whose turn is over; small ones stay, to be drawn. Inspected nodes keep all."""
+    if node.extra is None or node.extra.where is None:
+        node.saved = node.op.keep(node.parents, node.saved, reads=())
+
+
+def rebuild(node: Node, tensor: Callable[[Any, Node], Any]) -> list[Any]:
+    """The saved values as Tensors again, each with its place in the graph, so that rules on them are recorded."""
+    y, *operands = node.saved
+    return [
+        y if y is None else tensor(y, node),
+        *(v if p is None or v is p else tensor(v, p) for v, p in zip(operands, node.parents)),
+    ]
+
+
+def fit(part: Any, node: Node, i: int) -> Any:
+    """Undo broadcasting, and give a contribution its tensor's dtype: the one place in minigrad where either is done.
+
+    Forward copied the operand along some axes; the gradient of a copy is the sum over its uses (notes 001: a *copy* gate is a
+    gradient adder), so those axes are summed away.
+    """
+    parent: Any = node.parents[i]
+    shape = parent.shape
+    if part.shape != shape:
+        extra = part.ndim - len(shape)
+        if extra < 0 or any(n not in (1, m) for n, m in zip(shape, part.shape[extra:])):
+            raise ShapeError(
+                f"{node.op.name}: its gradient rule for operand {i + 1} returned shape {part.shape}, which does not sum to that "
+                f"operand's shape {shape} (upstream gradient {node.shape}). Check the rule for a missing transpose or sum."
+            )
+        stretched = (extra + k for k, n in enumerate(shape) if n == 1 and part.shape[extra + k] != 1)
+        part = part.sum(axis=(*range(extra), *stretched)).reshape(shape)
+    return part if part.dtype == parent.dtype else part.astype(parent.dtype)
+
+
+def spare(part: Any, node: Node, i: int, masks: dict[Node, Any], summed: bool, world: World) -> Any:
+    """A branch that ``where`` did not take contributes nothing, not 0 * inf.
+
+    ``masks`` follows which entries of a gradient are zero because their branch was not taken: from ``where`` back through
+    elementwise ops, as long as every use of a value agrees. A gradient that is zero as a number is left alone: at x = 0,
+    ``sqrt(x)**2`` has upstream 0 and local gradient inf, and the honest answer is NaN, not 0.
+    """
+    mask = masks.get(node) if node.op.elementwise else None
+    if node.op.mask is not None:
+        taken = node.op.mask(i, *node.saved[1:])
+        mask = taken if mask is None else taken & mask
+    parent: Any = node.parents[i]
+    if mask is not None:
+        part = world.where(mask, part, 0)
+    if mask is None or mask.shape != parent.shape or (summed and parent not in masks):
+        masks.pop(parent, None)
+    else:
+        masks[parent] = mask | masks[parent] if summed else mask
+    return part
+
+
+def _freed(node: Node) -> str:
+    return (
+        f"backward: the values that {node.op.name} (shape {node.shape}) saved were released by an earlier backward through "
+        f"this graph. Pass retain_graph=True to the earlier call, or compute the output again."
+    )
+

@@ -1,0 +1,459 @@
+"""Reductions and scans over axes: sum, mean, product, extrema, moments, log-sum-exp, softmax, cumulative operations, sorting.
+
+``axis`` is None (all axes), an integer or a tuple, negative ones counting from the end; ``keepdims`` leaves length-1 axes.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from minigrad import backend
+from minigrad.ops.elementwise import exp, where
+from minigrad.ops.index import take_along_axis
+from minigrad.ops.shape import broadcast_to, concat, flip, permute_dims
+from minigrad.primitive import primitive
+
+Axis = int | tuple[int, ...] | None
+
+
+def _axes(axis: Axis, ndim: int) -> tuple[int, ...]:
+    """The axes as non-negative numbers; forward has already refused those that do not exist."""
+    if axis is None:
+        return tuple(range(ndim))
+    return tuple(k % ndim if ndim else 0 for k in ((axis,) if isinstance(axis, int) else axis))
+
+
+def _kept(g: Any, a: Any, axis: Axis, keepdims: bool) -> Any:
+    """A reduced array with its axes back, as length 1, so that it broadcasts against ``a``."""
+    if keepdims or axis is None and not g.ndim == a.ndim:
+        return g if keepdims else g.reshape((1,) * a.ndim)
+    gone = _axes(axis, a.ndim)
+    return g.reshape(tuple(1 if k in gone else n for k, n in enumerate(a.shape)))
+
+
+def _count(a: Any, axis: Axis) -> int:
+    return math.prod(a.shape[k] for k in _axes(axis, a.ndim))
+
+
+def _sum(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
+    """The sum of the elements over ``axis``. Gate: gradient distributor, to every element that was summed.
+
+    Example:
+        >>> import minigrad as mg
+        >>> mg.sum(mg.tensor([[1.0, 2.0], [3.0, 4.0]]), axis=0).numpy().tolist()
+        [4.0, 6.0]
+    """
+    return np.add.reduce(x, axis=axis, keepdims=keepdims) if type(x) is np.ndarray else x.sum(axis=axis, keepdims=keepdims)
+
+
+sum = primitive(
+    _sum,
+    lambda g, y, a, axis, keepdims: broadcast_to(_kept(g, a, axis, keepdims), a.shape),
+    needs="",
+    gate="gradient distributor",
+    math="sum of a over axis",
+)
+
+
+def _mean(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
+    """The arithmetic mean over ``axis``. Gate: gradient distributor, 1/n to each of the n elements.
+
+    Example:
+        >>> import minigrad as mg
+        >>> mg.mean(mg.tensor([1.0, 2.0, 6.0])).item()
+        3.0
+    """
+    return x.mean(axis=axis, keepdims=keepdims)
+
+
+mean = primitive(
+    _mean,
+    lambda g, y, a, axis, keepdims: broadcast_to(_kept(g / _count(a, axis), a, axis, keepdims), a.shape),
+    needs="",
+    gate="gradient distributor, divided by the count",
+    math="sum of a over axis / n",
+)
+
+
+def _var(x: Any, axis: Axis = None, correction: float = 0.0, keepdims: bool = False) -> Any:
+    """The variance ``sum((x - mean)**2) / (n - correction)`` over ``axis``; ``correction=1`` is Bessel's.
+
+    The default is NumPy's and the array API's; PyTorch's ``var`` corrects by 1.
+
+    Example:
+        >>> import minigrad as mg
+        >>> mg.var(mg.tensor([1.0, 2.0, 3.0, 4.0])).item()
+        1.25
+    """
+    centred = x - x.mean(axis=axis, keepdims=True)
+    return (centred * centred).sum(axis=axis, keepdims=keepdims) / (_count(x, axis) - correction)
+
+
+var = primitive(
+    _var,
+    lambda g, y, a, axis, correction, keepdims: (
+        _kept(g * (2 / (_count(a, axis) - correction)), a, axis, keepdims) * (a - mean(a, axis, True))
+    ),
+    needs="a",
+    gate="multiplies by twice the deviation / n",
+    math="sum of (a - mean)**2 over axis / (n - correction)",
+)
+
+
+def _std(x: Any, axis: Axis = None, correction: float = 0.0, keepdims: bool = False) -> Any:
+    """The standard deviation, the square root of :func:`var`. Kink: where all elements are equal the gradient is 0.
+
+    Example:
+        >>> import minigrad as mg
+        >>> mg.std(mg.tensor([1.0, 3.0])).item()
+        1.0
+    """
+    return np.sqrt(_var(x, axis, correction, keepdims))
+
+
+std = primitive(
+    _std,
+    lambda g, y, a, axis, correction, keepdims: (
+        _kept(g / (where(y == 0, 1, y) * (_count(a, axis) - correction)), a, axis, keepdims) * (a - mean(a, axis, True))
+    ),
+    needs="ya",
+    gate="multiplies by the deviation / (n std)",
+    math="sqrt(var(a))",
+    kink="0 where all elements are equal",
+)
+
+
+# Extrema
+def _max(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
+    """The largest element over ``axis``. Gate: gradient router. Kink: ties share the gradient equally, as ``torch.amax``.
+
+    Example:
+        >>> import minigrad as mg
+        >>> x = mg.tensor([1.0, 3.0, 3.0], requires_grad=True)
+        >>> mg.max(x).backward()
+        >>> x.grad.numpy().tolist()
+        [0.0, 0.5, 0.5]
+    """
+    return x.max(axis=axis, keepdims=keepdims)
+
+
+def _min(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
+    """The smallest element over ``axis``; see :func:`max`.
+
+    Example:
+        >>> import minigrad as mg
+        >>> mg.min(mg.tensor([[1.0, 3.0], [0.0, 5.0]]), axis=1).numpy().tolist()
+        [1.0, 0.0]
+    """
+    return x.min(axis=axis, keepdims=keepdims)
+
+
+def _to_extrema(g: Any, y: Any, a: Any, axis: Axis, keepdims: bool) -> Any:
+    best = a == _kept(y, a, axis, keepdims)
+    shares = sum(best, axis, True).astype(g.dtype)
+    return where(best, _kept(g, a, axis, keepdims) / shares, 0)
+
+
+max = primitive(
+    _max, _to_extrema, needs="ya", gate="gradient router", math="max of a over axis", kink="ties share the gradient equally"
+)
+min = primitive(
+    _min, _to_extrema, needs="ya", gate="gradient router", math="min of a over axis", kink="ties share the gradient equally"
+)
+
+
+# Products
+def _prod(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
+    """The product of the elements over ``axis``; its gradient is right where elements are zero, to every order.
+
+    Each element receives the product of all others, from cumulative products of both sides: nothing is divided by.
+
+    Example:
+        >>> import minigrad as mg
+        >>> x = mg.tensor([2.0, 0.0, 5.0], requires_grad=True)
+        >>> mg.prod(x).backward()
+        >>> x.grad.numpy().tolist()
+        [0.0, 10.0, 0.0]
+    """
+    return x.prod(axis=axis, keepdims=keepdims)
+
+
+def _exclusive(a: Any) -> Any:
+    """Along the last axis, the product of the elements before each one."""
+    ones = backend.namespace(getattr(a, "_data", a)).ones((*a.shape[:-1], 1), dtype=a.dtype)
+    return concat([ones, cumulative_prod(a[..., :-1], axis=-1)], axis=-1)
+
+
+def _prod_rule(g: Any, y: Any, a: Any, axis: Axis, keepdims: bool) -> Any:
+    if 0 in a.shape:
+        return a * 0
+    gone = _axes(axis, a.ndim)
+    order = tuple(k for k in range(a.ndim) if k not in gone) + gone
+    flat = permute_dims(a, order).reshape((*(a.shape[k] for k in order if k not in gone), -1))
+    others = _exclusive(flat) * flip(_exclusive(flip(flat, axis=-1)), axis=-1)
+    back = permute_dims(others.reshape(tuple(a.shape[k] for k in order)), tuple(np.argsort(order).tolist()))
+    return _kept(g, a, axis, keepdims) * back
+
+
+prod = primitive(_prod, _prod_rule, needs="a", gate="multiplies by the product of the others", math="product of a over axis")
+
+
+def _cumulative_prod(x: Any, axis: int) -> Any:
+    return x.cumprod(axis=axis)
+
+
+def _cumulative_prod_rule(g: Any, y: Any, a: Any, axis: int) -> Any:
+    """With ``S_i = g_i + a_{i+1} S_{i+1}``, the gradient is ``S_i`` times the product of the elements before ``i``.
+
+    The recurrence runs by doubling, log2(n) steps without a division, so zeros need no special case.
+    """
+    n = a.shape[axis]
+    if n < 2:
+        return g
+    order = [k for k in range(a.ndim) if k != axis % a.ndim] + [axis % a.ndim]
+    total, a = permute_dims(g, tuple(order)), permute_dims(a, tuple(order))
+    zeros = backend.namespace(getattr(a, "_data", a)).zeros(a.shape, dtype=a.dtype)
+    factor = concat([a[..., 1:], zeros[..., :1]], axis=-1)
+    step = 1
+    while step < n:
+        total = total + factor * concat([total[..., step:], zeros[..., :step]], axis=-1)
+        factor = factor * concat([factor[..., step:], zeros[..., :step]], axis=-1)
+        step *= 2
+    return permute_dims(total * _exclusive(a), tuple(np.argsort(order).tolist()))
+
+
+_cumprod = primitive(
+    _cumulative_prod, _cumulative_prod_rule, needs="a", gate="multiplies by the products of the others",
+    math="product of a up to and including each element",
+)  # fmt: skip
+
+
+def _cumulative_sum(x: Any, axis: int) -> Any:
+    return x.cumsum(axis=axis)
+
+
+_cumsum = primitive(
+    _cumulative_sum, lambda g, y, a, axis: flip(_cumsum(flip(g, axis=axis), axis), axis=axis), needs="",
+    gate="gradient distributor, summed from the end", math="sum of a up to and including each element",
+)  # fmt: skip
+
+
+def _scan(op: Any, x: Any, axis: int | None, include_initial: bool, initial: int) -> Any:
+    if not hasattr(x, "ndim"):
+        x = backend.from_python(x)
+    if axis is None:
+        x, axis = x.reshape(-1), 0
+    y = op(x, axis)
+    if include_initial:
+        raw = getattr(y, "_data", y)
+        shape = tuple(1 if k == axis % y.ndim else n for k, n in enumerate(y.shape))
+        y = concat([backend.namespace(raw).full(shape, initial, dtype=raw.dtype), y], axis=axis)
+    return y
+
+
+def cumulative_sum(x: Any, axis: int | None = None, include_initial: bool = False) -> Any:
+    """Sums up to and including each element along ``axis`` (None: of the flattened array).
+
+    With ``include_initial`` a 0 comes first and the axis grows by one (array API 2023.12).
+
+    Example:
+        >>> import minigrad as mg
+        >>> mg.cumulative_sum(mg.tensor([1.0, 2.0, 3.0])).numpy().tolist()
+        [1.0, 3.0, 6.0]
+    """
+    return _scan(_cumsum, x, axis, include_initial, 0)
+
+
+def cumulative_prod(x: Any, axis: int | None = None, include_initial: bool = False) -> Any:
+    """Products up to and including each element along ``axis`` (None: of the flattened array).
+
+    With ``include_initial`` a 1 comes first. The gradient is right where elements are zero.
+
+    Example:
+        >>> import minigrad as mg
+        >>> mg.cumulative_prod(mg.tensor([1.0, 2.0, 3.0])).numpy().tolist()
+        [1.0, 2.0, 6.0]
+    """
+    return _scan(_cumprod, x, axis, include_initial, 1)
+
+
+# Log-sum-exp and softmax
+def _logsumexp(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
+    """``log(sum(exp(x)))`` over ``axis``, shifted by the maximum so that nothing overflows (notes 001, "Softmax Classifier").
+
+    Gate: the gradient is distributed in proportion to softmax(x).
+
+    Example:
+        >>> import minigrad as mg
+        >>> round(mg.logsumexp(mg.tensor([1000.0, 1000.0])).item(), 3)
+        1000.693
+    """
+    top = _shift(x, axis)
+    y = np.log(np.exp(x - top).sum(axis=axis, keepdims=True)) + top
+    return y if keepdims else y.reshape(tuple(n for k, n in enumerate(x.shape) if k not in _axes(axis, x.ndim)))
+
+
+def _shift(x: Any, axis: Axis) -> Any:
+    """The maximum, which may be subtracted before ``exp``; 0 where it is infinite, where nothing may."""
+    if not x.size:
+        return 0
+    top = (x if np.isrealobj(x) else x.real).max(axis=axis, keepdims=True)
+    return np.where(np.isfinite(top), top, 0)
+
+
+logsumexp = primitive(
+    _logsumexp,
+    lambda g, y, a, axis, keepdims: _kept(g, a, axis, keepdims) * exp(a - _finite(_kept(y, a, axis, keepdims))),
+    needs="ya",
+    gate="softmax-weighted distributor",
+    math="log(sum of exp(a) over axis)",
+)
+
+
+def _finite(y: Any) -> Any:
+    return where(y == -math.inf, 0, y)
+
+
+def _softmax(x: Any, axis: int) -> Any:
+    y = np.exp(x - _shift(x, axis))
+    return y / y.sum(axis=axis, keepdims=True)
+
+
+_soft = primitive(
+    _softmax,
+    lambda g, y, a, axis: y * (g - sum(g * y, axis, True)),
+    needs="y",
+    gate="vector to vector: Jacobian f_i (delta_ij - f_j)",
+    math="exp(a) / sum of exp(a) over axis",
+)
+
+
+def softmax(x: Any, axis: int = -1, temperature: float = 1.0) -> Any:
+    """``f_i = exp(x_i / T) / sum_j exp(x_j / T)`` along ``axis``, shifted by the maximum before ``exp``.
+
+    Jacobian: ``f_i (delta_ij - f_j) / T`` (notes 001, "Softmax Classifier"). A large temperature T flattens it.
+
+    Example:
+        >>> import minigrad as mg
+        >>> [round(p, 2) for p in mg.softmax(mg.tensor([3.2, 5.1, -1.7])).numpy().tolist()]
+        [0.13, 0.87, 0.0]
+    """
+    return _soft(x if temperature == 1 else x / temperature, axis)
+
+
+def _log_softmax(x: Any, axis: int) -> Any:
+    shifted = x - _shift(x, axis)
+    return shifted - np.log(np.exp(shifted).sum(axis=axis, keepdims=True))
+
+
+_log_soft = primitive(
+    _log_softmax,
+    lambda g, y, a, axis: g - exp(y) * sum(g, axis, True),
+    needs="y",
+    gate="passes the gradient on, less softmax times its sum",
+    math="a - log(sum of exp(a) over axis)",
+)
+
+
+def log_softmax(x: Any, axis: int = -1, temperature: float = 1.0) -> Any:
+    """``log(softmax(x))`` along ``axis``, stable where softmax itself underflows.
+
+    Example:
+        >>> import minigrad as mg
+        >>> round(-mg.log_softmax(mg.tensor([3.2, 5.1, -1.7]))[0].item(), 4)
+        2.0404
+    """
+    return _log_soft(x if temperature == 1 else x / temperature, axis)
+
+
+# Order: positions have no gradient; values are routed to where they came from
+def _argmax(x: Any, axis: int | None = None, keepdims: bool = False) -> Any:
+    """The position of the largest element (the first of several). No gradient.
+
+    Example:
+        >>> import minigrad as mg
+        >>> mg.argmax(mg.tensor([1.0, 5.0, 3.0])).item()
+        1
+    """
+    return np.argmax(x, axis=axis, keepdims=keepdims)
+
+
+def _argmin(x: Any, axis: int | None = None, keepdims: bool = False) -> Any:
+    """The position of the smallest element (the first of several). No gradient.
+
+    Example:
+        >>> import minigrad as mg
+        >>> mg.argmin(mg.tensor([1.0, -5.0, 3.0])).item()
+        1
+    """
+    return np.argmin(x, axis=axis, keepdims=keepdims)
+
+
+def _argsort(x: Any, axis: int = -1, descending: bool = False) -> Any:
+    """The positions that sort ``x`` along ``axis``; equal elements keep their order. No gradient.
+
+    Example:
+        >>> import minigrad as mg
+        >>> mg.argsort(mg.tensor([3.0, 1.0, 2.0]), descending=True).numpy().tolist()
+        [0, 2, 1]
+    """
+    if descending:
+        return x.shape[axis] - 1 - np.flip(np.argsort(np.flip(x, axis), axis=axis, kind="stable"), axis)
+    return np.argsort(x, axis=axis, kind="stable")
+
+
+def _all(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
+    """Whether all elements over ``axis`` are true. No gradient.
+
+    Example:
+        >>> import minigrad as mg
+        >>> mg.all(mg.tensor([1.0, 2.0]) > 0).item()
+        True
+    """
+    return np.all(x, axis=axis, keepdims=keepdims)
+
+
+def _any(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
+    """Whether any element over ``axis`` is true. No gradient.
+
+    Example:
+        >>> import minigrad as mg
+        >>> mg.any(mg.tensor([1.0, 2.0]) > 5).item()
+        False
+    """
+    return np.any(x, axis=axis, keepdims=keepdims)
+
+
+argmax = primitive(_argmax, None, math="position of the maximum")
+argmin = primitive(_argmin, None, math="position of the minimum")
+argsort = primitive(_argsort, None, math="positions in sorted order")
+all = primitive(_all, None, math="all of a over axis")
+any = primitive(_any, None, math="any of a over axis")
+
+
+def sort(x: Any, axis: int = -1, descending: bool = False) -> Any:
+    """``x`` sorted along ``axis``. Gate: gradient router, back to where each value came from.
+
+    Example:
+        >>> import minigrad as mg
+        >>> mg.sort(mg.tensor([3.0, 1.0, 2.0])).numpy().tolist()
+        [1.0, 2.0, 3.0]
+    """
+    return take_along_axis(x, argsort(x, axis, descending), axis)
+
+
+def topk(x: Any, k: int, axis: int = -1, largest: bool = True) -> tuple[Any, Any]:
+    """The ``k`` largest (or smallest) elements along ``axis``, best first, and their positions.
+
+    Example:
+        >>> import minigrad as mg
+        >>> values, positions = mg.topk(mg.tensor([3.0, 1.0, 2.0]), 2)
+        >>> values.numpy().tolist(), positions.numpy().tolist()
+        ([3.0, 2.0], [0, 2])
+    """
+    positions = argsort(x, axis, largest)
+    first = positions[(slice(None),) * (axis % x.ndim) + (slice(0, k),)]
+    return take_along_axis(x, first, axis), first

@@ -1,0 +1,12 @@
+"""The domain entries of every operation, one file per family as in minigrad/ops."""
+
+from importlib import import_module
+
+from tests.domains.base import Case, Domain, Operand
+
+FAMILIES = ("elementwise", "reduce", "shape", "index", "linalg", "conv")
+DOMAINS: dict[str, Domain] = {
+    name: domain for family in FAMILIES for name, domain in import_module(f"tests.domains.{family}").DOMAINS.items()
+}
+
+__all__ = ["DOMAINS", "Case", "Domain", "Operand"]

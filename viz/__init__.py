@@ -1,0 +1,12 @@
+"""See a graph: ``viz.draw(loss)`` as a picture, ``viz.explain(loss)`` as a table, ``viz.to_networkx(loss)`` as data.
+
+Call them after ``loss.backward()`` to see the gradients, or before it to see the values only. They look and do not touch: no
+``.grad`` changes, and nothing of the graph is freed.
+"""
+
+from minigrad.viz.dot import Drawing, draw
+from minigrad.viz.network import to_networkx
+from minigrad.viz.records import Edge, Records, Value, records
+from minigrad.viz.text import Explanation, explain
+
+__all__ = ["Drawing", "Edge", "Explanation", "Records", "Value", "draw", "explain", "records", "to_networkx"]
