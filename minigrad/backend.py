@@ -6,7 +6,7 @@ The op table is written once. An array's own type decides which library runs: Nu
 
 from __future__ import annotations
 
-import sys
+from contextvars import ContextVar
 from typing import Any
 
 import numpy as np
@@ -130,11 +130,49 @@ def from_python(value: Any, dtype: Any = None) -> Any:
     return array
 
 
-def loaded(name: str) -> bool:
-    """Whether a library is already imported (nothing is imported only to ask)."""
-    return name in sys.modules
+class device(str):  # noqa: N801 (spelled as in PyTorch)
+    """The name of a device; as a context manager, where tensors made from Python numbers go.
+
+    Raises:
+        DeviceError: if the name is unknown, or, on entering ``"cuda"``, if there is no CuPy or no GPU.
+
+    Example:
+        >>> import minigrad as mg
+        >>> with mg.device("cpu"):
+        ...     mg.zeros(2).device
+        'cpu'
+    """
+
+    __slots__ = ()
+
+    def __new__(cls, name: str) -> device:
+        kind, _, number = name.partition(":")
+        if kind not in ("cpu", "cuda") or (number and not number.isdigit()) or (kind == "cpu" and number):
+            raise DeviceError(f"no device {name!r}: expected 'cpu', 'cuda' or 'cuda:N'")
+        return super().__new__(cls, name)
+
+    def __enter__(self) -> device:
+        if self != "cpu":
+            cupy()
+        _entered.set((*_entered.get(), _default_device.set(str(self))))
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        *outer, token = _entered.get()
+        _entered.set(tuple(outer))
+        _default_device.reset(token)
+
+
+_default_device: ContextVar[str | None] = ContextVar("default_device", default=None)
+_entered: ContextVar[tuple[Any, ...]] = ContextVar("entered", default=())
+
+
+def default_device() -> str | None:
+    """The device that a surrounding ``with mg.device(...)`` names."""
+    return _default_device.get()
 
 
 def library(device: str | None) -> Any:
-    """The array library of a device: NumPy for None and ``"cpu"``, CuPy for ``"cuda"``."""
-    return np if device is None or device == "cpu" else cupy()
+    """The array library of a device: NumPy for ``"cpu"``, CuPy for ``"cuda"``; None means the default device."""
+    name = device or default_device() or "cpu"
+    return np if name == "cpu" else cupy()

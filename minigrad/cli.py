@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from minigrad.expression import Expression
 
 OK, WRONG, USAGE, NO_OUTPUT, FAULT, INTERRUPTED, CLOSED = 0, 1, 2, 3, 70, 130, 141
-FORMATS = ("svg", "png", "pdf", "dot", "html")
+FORMATS = ("svg", "png", "pdf", "dot")
 DIGITS = 10
 
 CODES = """\
@@ -152,46 +152,58 @@ class Computed:
     """A formula after its forward and backward pass."""
 
     def __init__(self, text: str, arguments: Sequence[str], wrt: str | None) -> None:
+        import numpy as np
+
+        import minigrad as mg
         from minigrad import expression
+        from minigrad.graph import ALL, record_mode
 
         self.expression: Expression = expression.parse(text)
         arrays = expression.parse_values(arguments)
         self.expression.check(arrays)
         self.asking = _asking(self.expression, list(arrays), wrt)
-        with _float64():
-            import minigrad as mg
-
+        # Everything is recorded, so that conditions are part of the picture, and nothing that it shows is dropped.
+        with _float64(), record_mode(ALL):
             self.inputs = {
                 name: mg.tensor(array, dtype="float64", requires_grad=name in self.asking, name=name)
                 for name, array in arrays.items()
             }
             self.result, self.named = self.expression.evaluate(self.inputs)
-            self.note = ""
-            if not self.asking:
-                self.note = "No input asks for a gradient: this is the forward pass only."
-                return
-            if not self.result.requires_grad:
-                raise expression.ExpressionError(
-                    f"the result does not depend on {', '.join(self.asking)} in a way that has a derivative",
-                    self.expression.text,
-                    hint="A comparison is true or false: choose between values with where(x > 0, a, b).",
-                )
-            self.result.backward(mg.tensor(_ones(self.result.shape), dtype="float64"))
-            if self.result.shape != ():
-                self.note = (
-                    f"The result has shape {self.result.shape}: backward starts from a gradient of ones, "
-                    f"so these are the gradients of its sum."
-                )
+        _forget_lines(self.result)
+        self.seed: Any = None
+        self.note = "No input asks for a gradient: this is the forward pass only."
+        if not self.asking:
+            return
+        if not self.result.requires_grad:
+            raise expression.ExpressionError(
+                f"the result does not depend on {', '.join(self.asking)} in a way that has a derivative",
+                self.expression.text,
+                hint="A comparison is true or false: choose between values with where(x > 0, a, b).",
+            )
+        self.seed = np.ones(self.result.shape)
+        self.result.backward(self.seed, retain_graph=True)
+        self.note = ""
+        if self.result.shape != ():
+            self.note = (
+                f"The result has shape {self.result.shape}: backward starts from a gradient of ones, "
+                f"so these are the gradients of its sum."
+            )
 
     @property
     def name(self) -> str:
         return self.expression.name or "result"
 
 
-def _ones(shape: tuple[int, ...]) -> Any:
-    import numpy as np
-
-    return np.ones(shape)
+def _forget_lines(result: Any) -> None:
+    """Source lines are those of the program that records: here the script that starts the command line. Not worth a mention."""
+    found, stack = set(), [result.node]
+    while stack:
+        node = stack.pop()
+        if node is not None and node not in found:
+            found.add(node)
+            stack.extend(node.parents)
+            if node.extra is not None:
+                node.extra.where = None
 
 
 @contextlib.contextmanager
@@ -232,24 +244,26 @@ def _explain(options: argparse.Namespace, command: argparse.ArgumentParser) -> i
         return OK
     from minigrad import viz
 
-    print(viz.explain(computed.result))
+    print(viz.explain(computed.result, gradient=computed.seed, limit=None))
     print()
     print("\n".join(_summary(computed)))
     return OK
 
 
 def _summary(computed: Computed) -> list[str]:
-    """The result and every input's gradient."""
+    """What the table leaves out: the result to its last digits, large gradients in full, gradients that do not exist."""
+    from minigrad.viz.format import is_small
+
     lines = _show(f"{computed.name} = ", computed.result)
     if computed.note:
         lines.append(computed.note)
-    width = max((len(name) for name in computed.asking), default=0)
     for name in computed.asking:
         gradient = computed.inputs[name].grad
-        label = f"  d {computed.name} / d {name:<{width}} = "
-        lines += (
-            _show(label, gradient) if gradient is not None else [f"{label}none: no path with a derivative leads from {name}"]
-        )
+        label = f"d {computed.name} / d {name} = "
+        if gradient is None:
+            lines.append(f"{label}none: no path with a derivative leads from the result to {name}")
+        elif not is_small(gradient.numpy()):
+            lines += _show(label, gradient)
     return lines
 
 
@@ -271,7 +285,7 @@ def _as_data(computed: Computed) -> dict[str, Any]:
     return {
         "formula": computed.expression.text,
         "result": {"name": computed.expression.name, "value": _plain(computed.result), "shape": list(computed.result.shape)},
-        "seed": _plain_list(_ones(computed.result.shape).tolist()) if computed.asking else None,
+        "seed": computed.seed.tolist() if computed.asking else None,
         "inputs": values,
         "intermediates": {name: _plain(x) for name, x in computed.named.items() if name != computed.expression.name},
     }
@@ -299,7 +313,7 @@ def _draw(options: argparse.Namespace, command: argparse.ArgumentParser) -> int:
     computed = Computed(options.formula, options.values, options.wrt)
     from minigrad import viz
 
-    drawing = viz.draw(computed.result)
+    drawing = viz.draw(computed.result, gradient=computed.seed)
     try:
         if path == "-":
             print(drawing.source if kind == "dot" else drawing.svg())
@@ -307,7 +321,7 @@ def _draw(options: argparse.Namespace, command: argparse.ArgumentParser) -> int:
         drawing.save(path)
     except BrokenPipeError:
         raise
-    except (OSError, ImportError) as error:
+    except (OSError, ImportError, RuntimeError) as error:
         raise CommandError(f"cannot write {path}: {getattr(error, 'strerror', None) or error}", NO_OUTPUT) from error
     print(path)
     if computed.note:

@@ -12,9 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from minigrad import backend, guards, ops, primitive
+from minigrad import backend, guards, ops
 from minigrad.errors import DtypeError, MinigradError, NotInGraphError, ShapeError
 from minigrad.graph import ALL, ARRAYS, GRAD, OFF, Handle, Node, World, ancestors, leaf, pull_back, record_mode, recording
+from minigrad.primitive import SPACE
 
 _hook_number = itertools.count().__next__
 
@@ -271,6 +272,7 @@ class Tensor(Handle):
     __floordiv__ = ops.floor_divide
     __mod__ = ops.remainder
     __pow__ = ops.power
+    __matmul__ = ops.matmul
     __neg__ = ops.negative
     __pos__ = ops.positive
     __abs__ = ops.abs
@@ -354,9 +356,9 @@ class Tensor(Handle):
     pow, clip, clamp, maximum, minimum = ops.power, ops.clip, ops.clip, ops.maximum, ops.minimum
     sum, mean, prod, max, min, var, std = ops.sum, ops.mean, ops.prod, ops.max, ops.min, ops.var, ops.std
     all, any, argmax, argmin, argsort, sort = ops.all, ops.any, ops.argmax, ops.argmin, ops.argsort, ops.sort
-    logsumexp, softmax, log_softmax = ops.logsumexp, ops.softmax, ops.log_softmax
+    logsumexp, softmax, log_softmax, norm = ops.logsumexp, ops.softmax, ops.log_softmax, ops.norm
     cumsum, cumprod, topk = ops.cumulative_sum, ops.cumulative_prod, ops.topk
-    diagonal = ops.diagonal
+    matmul, dot, trace, diagonal = ops.matmul, ops.dot, ops.trace, ops.diagonal
     astype, expand_dims, unsqueeze, squeeze, swapaxes = ops.astype, ops.expand_dims, ops.expand_dims, ops.squeeze, ops.swapaxes
     broadcast_to, repeat, take, flip, tril, triu = ops.broadcast_to, ops.repeat, ops.take, ops.flip, ops.tril, ops.triu
     unstack, split = ops.unstack, ops.split
@@ -451,7 +453,7 @@ class Tensor(Handle):
         return _rebuild, (type(self), self._data, self.requires_grad, self.name)
 
 
-primitive.SPACE["Tensor"] = Tensor
+SPACE["Tensor"] = Tensor
 
 
 class Hook:
@@ -563,6 +565,7 @@ def _array(data: Any, dtype: Any, device: str | None) -> Any:
             f"tensor: cannot make an array from {str(data)[:60]!r}: {error}. "
             f"Expected numbers in a regular (nested) list, or an array."
         ) from error
+    device = device or (None if _raw(data) is not None else backend.default_device())
     return array if device is None else backend.to_device(array, device)
 
 

@@ -167,13 +167,9 @@ def source(r: Records, *, edges: Edges = "contribution", rankdir: str = "LR", le
     ]
     body = [_node(value, r) for value in r.values]
     if r.hidden:
-        cut = {e.target for e in r.edges} | {v.id for v in r.values if not v.op}
-        inside = {v.id: sum(1 for e in r.edges if e.target == v.id) for v in r.values}
         text = f"\N{HORIZONTAL ELLIPSIS} {r.hidden} more value{'s' * (r.hidden > 1)} (limit={len(r.values)})"
         body.append(f'  more [label="{text}" {KINDS["hidden"][1]} fontcolor="{FAINT}"]')
-        body += [
-            f"  more -> {v.id} [style=dotted]" for v in r.values if v.op and (v.id not in cut or inside[v.id] < len(v.operands))
-        ]
+        body += [f"  more -> {cut} [style=dotted]" for cut in r.cut]
     body += [_edge(edge, edges) for edge in r.edges]
     if title:
         heading = f'  label=<<B>{escape(fmt.plain(title, 200))}</B>> labelloc=t fontsize=14 color="white"'
@@ -195,18 +191,22 @@ def _node(v: Value, r: Records) -> str:
         faint.append(f"{fmt.shape(v.shape)} {v.dtype}")
     table += [f'<TR><TD ALIGN="LEFT" COLSPAN="2"><FONT POINT-SIZE="9" COLOR="{FAINT}">{escape(t)}</FONT></TD></TR>' for t in faint]
     table.append("<HR/>")
-    table.append(_row("value now" if v.later else "value", _cell(v.value, FORWARD), FORWARD))
+    table.append(_row("value now" if v.later else "value", v.value, FORWARD))
     if v.gradient is not None:
-        table.append(_row("gradient", _cell(v.gradient, BACKWARD), BACKWARD))
+        table.append(_row("gradient", v.gradient, BACKWARD))
     if v.accumulated is not None:
-        table.append(_row("accumulated" if v.gradient is not None else "gradient so far", _cell(v.accumulated, BACKWARD), BACKWARD))
+        table.append(_row(".grad", v.accumulated, BACKWARD))
     inside = "".join(table)
     label = f'<<TABLE BORDER="0" CELLBORDER="0" CELLSPACING="0" CELLPADDING="2">{inside}</TABLE>>'
     return f"  {v.id} [label={label} {KINDS[v.kind][1]} tooltip={_quote(_tip(v))}]"
 
 
-def _row(label: str, cell: str, colour: str) -> str:
-    return f'<TR><TD ALIGN="LEFT" VALIGN="BOTTOM"><FONT COLOR="{colour}">{label}&#160;</FONT></TD><TD ALIGN="RIGHT">{cell}</TD></TR>'
+def _row(label: str, array: Array | None, colour: str) -> str:
+    side = "TOP" if array is not None and array.ndim else "BOTTOM"
+    return (
+        f'<TR><TD ALIGN="LEFT" VALIGN="{side}"><FONT COLOR="{colour}">{label}&#160;</FONT></TD>'
+        f'<TD ALIGN="RIGHT">{_cell(array, colour)}</TD></TR>'
+    )
 
 
 def _cell(array: Array | None, colour: str) -> str:

@@ -70,14 +70,21 @@ def summary(array: Array, digits: int = DIGITS) -> list[tuple[str, str]]:
     if finite.size:
         wide = finite.astype(np.complex128 if finite.dtype.kind == "c" else np.float64)
         with np.errstate(all="ignore"):
-            told += [("mean", number(wide.mean(), digits)), ("std", number(wide.std(), digits))]
-        size = np.abs(finite) if finite.dtype.kind == "c" else finite
-        bars = "||" if finite.dtype.kind == "c" else ("", "")
-        told += [(f"{bars[0]}min{bars[1]}", number(size.min(), digits)), (f"{bars[0]}max{bars[1]}", number(size.max(), digits))]
-    counts = [("zeros", n - int(np.count_nonzero(array)))]
-    if finite.size < n:
-        counts += [("nan", int(np.isnan(array).sum())), ("inf", int(np.isinf(array).sum()))]
-    return told + [(label, f"{k} of {n}") for label, k in counts if k]
+                mean, std = wide.mean(), wide.std()
+        size, of = (np.abs(finite), " size") if finite.dtype.kind == "c" else (finite, "")
+        if (finite == finite.flat[0]).all():
+            return [("all" if finite.size == n else "finite ones", number(finite.flat[0], digits)), *_not_finite(array)]
+        told += [("mean", number(mean, digits)), ("std", number(std, digits))]
+        told += [(f"min{of}", number(size.min(), digits)), (f"max{of}", number(size.max(), digits))]
+    zeros = n - int(np.count_nonzero(array))
+    return told + [("zeros", f"{zeros} of {n}")] * bool(zeros) + _not_finite(array)
+
+
+def _not_finite(array: Array) -> list[tuple[str, str]]:
+    if array.dtype.kind in "iu":
+        return []
+    counts = ("nan", np.isnan(array)), ("inf", np.isinf(array))
+    return [(label, f"{int(found.sum())} of {array.size}") for label, found in counts if found.any()]
 
 
 def line(array: Array | None, digits: int = DIGITS) -> str:

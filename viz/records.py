@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from minigrad import backend, naming
-from minigrad.errors import MinigradError, ShapeError
+from minigrad.errors import MinigradError, NotInGraphError, ShapeError
 from minigrad.graph import Handle, Node, pull_back
 from minigrad.viz import formula
 
@@ -104,6 +104,7 @@ class Records:
         output: id of the value that was asked for.
         differentiated: whether gradients are shown.
         hidden: how many more values the graph has, further from the output.
+        cut: ids of the values that some of those are operands of.
         note: what could not be shown, and what to do about it; "" if nothing.
     """
 
@@ -112,6 +113,7 @@ class Records:
     output: str
     differentiated: bool
     hidden: int
+    cut: tuple[str, ...]
     note: str
 
     def __getitem__(self, key: str) -> Value:
@@ -169,7 +171,7 @@ def records(t: Any, *, gradient: Any = None, backward: bool | None = None, limit
         return _alone(t)
     graph = _everything(root)
     shown, hidden = _nearest(root, graph, limit)
-    seed = _seed(root, gradient, backward)
+    seed = _seed(t, root, gradient, backward)
     gradients, parts, note = _differentiate(root, graph, shown, seed) if seed is not None else ({}, {}, "")
     names, handles = _user_names(t, graph, shown)
     return _assemble(root, shown, hidden, seed is not None, gradients, parts, names, handles, note)
@@ -239,28 +241,27 @@ def _is_kept(place: tuple[Node, int]) -> bool:
 
 
 # Gradients
-def _seed(root: Node, gradient: Any, backward: bool | None) -> Any:
+def _seed(t: Handle, root: Node, gradient: Any, backward: bool | None) -> Any:
     """The gradient to start from; None if none are to be shown."""
     if backward is False:
         if gradient is not None:
-            raise ValueError("gradient= is given, but backward=False asks for a drawing without gradients; leave one of them out")
+            raise ValueError("gradient= is given, but backward=False asks for none to be shown; leave one of them out")
         return None
-    if gradient is not None:
-        array = np.asarray(backend.to_numpy(getattr(gradient, "_data", gradient)) if hasattr(gradient, "shape") else gradient)
-        if array.shape != root.shape:
-            raise ShapeError(f"gradient has shape {array.shape}, expected that of the tensor, {root.shape}")
-    elif root.op is not None and root.grad is not None:
-        return getattr(root.grad, "_data", root.grad)
-    elif not backward:
-        return None
-    elif int(np.prod(root.shape)) == 1:
-        array = np.ones(root.shape)
-    else:
-        raise ShapeError(f"backward=True on a tensor of shape {root.shape} needs gradient=, an array of that shape to start from")
+    if gradient is None:
+        if root.op is not None and root.grad is not None:
+            return getattr(root.grad, "_data", root.grad)
+        if not backward:
+            return None
+        if t._data.size != 1:
+            raise ShapeError(f"backward=True on a tensor of shape {root.shape} needs gradient=, an array of that shape")
+        gradient = np.ones(root.shape)
+    gradient = getattr(gradient, "_data", gradient)
+    gradient = backend.namespace(t._data).asarray(gradient, dtype=root.dtype)
+    if gradient.shape != root.shape:
+        raise ShapeError(f"gradient has shape {gradient.shape}, expected that of the tensor, {root.shape}")
     if not root.requires_grad:
-        raise MinigradError("gradients cannot be shown: nothing that this tensor was made from asks for one (requires_grad=True)")
-    like = root.saved[0] if root.saved else None
-    return array.astype(root.dtype) if like is None else backend.namespace(like).asarray(array.astype(root.dtype))
+        raise NotInGraphError("no gradients to show: nothing that this tensor was made from asks for one (requires_grad=True)")
+    return gradient
 
 
 def _differentiate(
@@ -355,7 +356,7 @@ def _assemble(
 
     ordered = sorted(shown, key=age)
     ids = {key: f"n{n}" for n, key in enumerate(ordered)}
-    values, edges = [], []
+    values, edges, cut = [], [], []
     for key in ordered:
         node, place = key[0], shown[key]
         if node is None:
@@ -368,7 +369,9 @@ def _assemble(
             if operand in ids:
                 part, local = parts.get((node, i), (None, None))
                 edges.append(Edge(ids[operand], ids[key], i, rules[i] if i < len(rules) else "", _plain(part), _plain(local)))
-    return Records(tuple(values), tuple(edges), ids[root, 0, 0], differentiated, hidden, note)
+            elif operand is not None and ids[key] not in cut[-1:]:
+                cut.append(ids[key])
+    return Records(tuple(values), tuple(edges), ids[root, 0, 0], differentiated, hidden, tuple(cut), note)
 
 
 def _value(
@@ -418,7 +421,7 @@ def _alone(t: Handle) -> Records:
         id="n0", kind="input", name=name, op="", gate="", math="", operands=(), rules=(), shape=value.shape,
         dtype=str(value.dtype), value=value, gradient=None, accumulated=None, scope=(), where="", later=False,
     )  # fmt: skip
-    return Records((alone,), (), "n0", False, 0, "")
+    return Records((alone,), (), "n0", False, 0, (), "")
 
 
 def _plain(value: Any) -> Array | None:

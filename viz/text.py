@@ -11,6 +11,8 @@ from minigrad.viz.format import Array
 from minigrad.viz.records import LIMIT, Edge, Records, Value, records
 
 NOT_KEPT = "not kept"
+WIDEST = 100
+"""A longer sum is not written out."""
 
 
 class Explanation:
@@ -119,23 +121,29 @@ def _forward(r: Records, labels: dict[str, str], digits: int) -> str:
         if _is_number(v):
             continue
         value = fmt.line(v.value, digits) if v.value is not None else NOT_KEPT
-        made = _made(v, uses[v.id], labels) if v.op else "" if v.kind == "parameter" and v.name else v.kind
+        made = _made(v, uses[v.id], labels, r) if v.op else "" if v.kind == "parameter" and v.name else v.kind
         made = "" if v.kind == "input" and v.name else made
         row = [str(len(rows) + 1), fmt.plain(v.name or ""), made]
         rows.append([*row, *([fmt.shape(v.shape) if v.shape is not None else ""] if shaped else []), value])
     more = f"\n({r.hidden} more values, further from the output, are left out: limit={len(r.values)})" if r.hidden else ""
-    return "Forward\n" + _aligned(["#", "name", "operation", *(["shape"] if shaped else []), "value"], rows, right={0, 3 + shaped}) + more
+    header = ["#", "name", "operation", *(["shape"] if shaped else []), "value"]
+    return "Forward\n" + _aligned(header, rows, right={0} if shaped else {0, 3}) + more
 
 
-SIGNS = {"add": "{} + {}", "subtract": "{} - {}", "multiply": "{} * {}", "divide": "{} / {}", "power": "{} ** {}", "matmul": "{} @ {}", "negative": "-{}"}  # fmt: skip
+SIGNS = {
+    "add": "{} + {}", "subtract": "{} - {}", "multiply": "{} * {}", "divide": "{} / {}", "power": "{} ** {}",
+    "matmul": "{} @ {}", "negative": "-{}",
+}  # fmt: skip
 
 
-def _made(v: Value, operands: Sequence[Edge], labels: dict[str, str]) -> str:
+def _made(v: Value, operands: Sequence[Edge], labels: dict[str, str], r: Records) -> str:
     """The operation as it would be written, on the labels of its operands."""
-    given = [labels[e.source] for e in operands]
+    named = {e.operand: labels[e.source] for e in operands}
+    missing = range(len(v.operands)) if v.id in r.cut else ()
+    given = [named.get(i, "\N{HORIZONTAL ELLIPSIS}") for i in sorted({*named, *missing})]
     if v.op in SIGNS and len(given) == SIGNS[v.op].count("{}"):
         return SIGNS[v.op].format(*(f"({g})" if g.startswith("-") else g for g in given))
-    return f"{v.op}({', '.join(given + ['...'] * (len(given) < len(v.operands) and not given))})"
+    return f"{v.op}({', '.join(given)})"
 
 
 def _backward(r: Records, labels: dict[str, str], digits: int) -> str:
@@ -145,8 +153,9 @@ def _backward(r: Records, labels: dict[str, str], digits: int) -> str:
         got = [e for e in uses if e.contribution is not None]
         if len(got) > 1 and v.gradient is not None:
             terms = " + ".join(_signed(e.contribution, digits) for e in got)
+            terms = terms if len(terms) <= WIDEST else f"the sum of {len(got)} contributions"
             rows.append(f"d{top}/d{labels[v.id]} = {terms} = {fmt.line(v.gradient, digits)}   (gradient adder: {len(got)} paths meet)")
-        made = f"{labels[v.id]} = {_made(v, operands, labels)}" if v.op else ""
+        made = f"{labels[v.id]} = {_made(v, operands, labels, r)}" if v.op else ""
         told = [e for e in operands if e.contribution is not None]
         for n, e in enumerate(told):
             first = n == 0
@@ -176,7 +185,8 @@ def _gradients(r: Records, labels: dict[str, str], digits: int) -> str:
         if v.kind != "parameter":
             continue
         if v.gradient is None:
-            rows.append(f"d{top}/d{labels[v.id]}: unknown")
+            held = f"; .grad holds {fmt.line(v.accumulated, digits)}" if v.accumulated is not None else ""
+            rows.append(f"d{top}/d{labels[v.id]}: not shown{held}")
             continue
         many = 10 if v.gradient.dtype.itemsize > 4 else 7
         more = f"   (.grad holds other backward passes too: {fmt.line(v.accumulated, digits)})" if v.accumulated is not None else ""

@@ -181,7 +181,11 @@ def _accumulate(out: Any, where: Any, pattern: Pattern, values: Any) -> None:
     else:
         full = where.shape + out.shape[1:] if len(pattern) == 1 else flat.shape
         values = values if values.shape == full else np.broadcast_to(values, full)
-        np.add.at(out.reshape(-1), flat.reshape(-1), values.reshape(-1))
+        try:
+            np.add.at(out.reshape(-1), flat.reshape(-1), values.reshape(-1))
+        except IndexError:
+            out[index]  # says which index, instead of which position in the flat array
+            raise
 
 
 place: Callable[..., Any] = primitive(

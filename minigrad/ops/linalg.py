@@ -11,7 +11,7 @@ from __future__ import annotations
 import functools
 import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from string import ascii_letters
 from typing import Any, NamedTuple
 
@@ -227,7 +227,7 @@ def einsum(equation: str, *operands: Any) -> Any:
     prepare, steps, order = _program(equation, tuple(tuple(x.shape) for x in xs))
     for k, (pairs, dropped, summed) in enumerate(prepare):
         for i, j in pairs:
-            xs[k] = diagonal(xs[k], 0, i, j)
+            xs[k] = shape.diagonal(xs[k], 0, i, j)
         if dropped is not None:
             xs[k] = xs[k].reshape(dropped)
         if summed:
@@ -256,17 +256,17 @@ def _program(
             sizes[name] = n if sizes.get(name, 1) == 1 else sizes[name]
     prepare: list[Preparation] = []
     for k, names in enumerate(labels):
-        lengths, pairs = list(shapes[k]), []
+        own, pairs = list(shapes[k]), list[tuple[int, int]]()
         while repeated := [name for name, count in Counter(names).items() if count > 1]:
             i = names.index(repeated[0])
             j = names.index(repeated[0], i + 1)
-            if lengths[i] != lengths[j]:
-                raise _bad(equation, shapes, f"operand {k + 1} has sizes {lengths[i]} and {lengths[j]} on the diagonal {names[i]!r}")
+            if own[i] != own[j]:
+                raise _bad(equation, shapes, f"operand {k + 1} has sizes {own[i]} and {own[j]} on the diagonal {names[i]!r}")
             pairs.append((i, j))
-            names, n = names[:i] + names[i + 1 : j] + names[j + 1 :] + names[i], lengths[i]
-            lengths = [*lengths[:i], *lengths[i + 1 : j], *lengths[j + 1 :], n]
-        kept = [i for i, name in enumerate(names) if lengths[i] == sizes[name]]
-        dropped = None if len(kept) == len(names) else tuple(lengths[i] for i in kept)
+            names, n = names[:i] + names[i + 1 : j] + names[j + 1 :] + names[i], own[i]
+            own = [*own[:i], *own[i + 1 : j], *own[j + 1 :], n]
+        kept = [i for i, name in enumerate(names) if own[i] == sizes[name]]
+        dropped = None if len(kept) == len(names) else tuple(own[i] for i in kept)
         labels[k] = "".join(names[i] for i in kept)
         prepare.append((pairs, dropped, ()))
     for k, names in enumerate(labels):
@@ -438,60 +438,29 @@ def _cross(a: Any, b: Any, axis: int = -1) -> Any:
     return np.cross(a, b, axis=axis)
 
 
+def _cross_left(g: Any, y: Any, a: Any, b: Any, axis: int) -> Any:
+    return cross(b, g, axis)
+
+
+def _cross_right(g: Any, y: Any, a: Any, b: Any, axis: int) -> Any:
+    return cross(g, a, axis)
+
+
 cross = primitive(
-    _cross, lambda g, y, a, b, axis: cross(b, g, axis), lambda g, y, a, b, axis: cross(g, a, axis),
+    _cross, _cross_left, _cross_right,
     needs=("b", "a"), gate="swap multiplier with a turn", math="a x b",
 )  # fmt: skip
 
 
-# Diagonals
-
-
-def _diagonal(a: Any, offset: int = 0, axis1: int = -2, axis2: int = -1) -> Any:
-    """The elements ``a[..., i, i + offset]``, as the last axis of the result. Gate: gradient router, back to their places.
-
-    Unlike NumPy's, the default axes are the last two, as in the array API.
-
-    Example:
-        >>> import minigrad as mg
-        >>> mg.diagonal(mg.tensor([[1.0, 2.0], [3.0, 4.0]])).numpy().tolist()
-        [1.0, 4.0]
-    """
-    return np.diagonal(a, offset, axis1, axis2)
-
-
-diagonal = primitive(
-    _diagonal,
-    lambda g, y, a, offset, axis1, axis2: _place(g, tuple(a.shape), offset, axis1, axis2),
-    needs="", gate="gradient router", math="a[..., i, i + offset]",
-)  # fmt: skip
-
-
-def _place_diagonal(d: Any, shape: tuple[int, ...], offset: int, axis1: int, axis2: int) -> Any:
-    """Zeros of ``shape`` with ``d`` on a diagonal: the transpose of :func:`diagonal`, as that is of this."""
-    out = backend.namespace(d).zeros(shape, d.dtype)
-    i = np.arange(d.shape[-1])
-    turned = out.swapaxes(axis1, -2) if axis2 % len(shape) == len(shape) - 1 else np.moveaxis(out, (axis1, axis2), (-2, -1))
-    turned[..., i - min(offset, 0), i + max(offset, 0)] = d
-    return out
-
-
-_place = primitive(
-    _place_diagonal,
-    lambda g, y, d, shape, offset, axis1, axis2: diagonal(g, offset, axis1, axis2),
-    needs="", gate="gradient router", math="diagonal matrix of d", name="place_diagonal",
-)  # fmt: skip
-
-
-def trace(a: Any, offset: int = 0) -> Any:
-    """``y = sum_i a[..., i, i + offset]``, over the last two axes. Gate: gradient distributor, along the diagonal.
+def trace(a: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Any:
+    """``y = sum_i a[i, i + offset]``, over NumPy's default axes, the first two. Gate: gradient distributor, along the diagonal.
 
     Example:
         >>> import minigrad as mg
         >>> mg.trace(mg.tensor([[1.0, 2.0], [3.0, 4.0]])).item()
         5.0
     """
-    return reduce.sum(diagonal(a, offset), -1)
+    return reduce.sum(shape.diagonal(a, offset, axis1, axis2), -1)
 
 
 # Inverses and systems of equations
@@ -649,11 +618,6 @@ def _det(a: Any) -> Any:
     return np.linalg.det(a)
 
 
-det = primitive(
-    _det, lambda g, y, a: g[..., None, None] * _cofactor(a), needs="a", gate="multiplies by the cofactors", math="det(a)"
-)  # fmt: skip
-
-
 def _others(s: Any, apart: Any) -> Any:
     """Products of the singular values, for each row of the mask ``apart`` without those it names."""
     return reduce.prod(where(apart, 1, s), -1)
@@ -672,12 +636,13 @@ def _cofactors(a: Any) -> Any:
 
 def _cofactors_rule(g: Any, y: Any, a: Any) -> Any:
     """In the axes of U and V, where a is diagonal: cofactor ii grows with element kk, cofactor ij falls with element ji, each
-    by the product of all singular values but those two. No division: right at singular matrices."""
+    by the product of all singular values but those two. No division: right at singular matrices.
+    """
     u, s, vh = svd(a)
     one = backend.namespace(_raw(a)).eye(a.shape[-1], dtype=bool)
     pairs = where(one, 0, _others(s[..., None, None, :], one[:, None] | one))
     h = u.mT @ g @ vh.mT
-    turned = where(one, pairs @ diagonal(h)[..., None], 0) - pairs * h.mT
+    turned = where(one, pairs @ shape.diagonal(h, 0, -2, -1)[..., None], 0) - pairs * h.mT
     sign = elementwise.sign(det(u @ vh))[..., None, None]
     return sign * (u @ turned @ vh)
 
@@ -685,6 +650,11 @@ def _cofactors_rule(g: Any, y: Any, a: Any) -> Any:
 _cofactor = primitive(
     _cofactors, _cofactors_rule, needs="a", gate="multiplies by the minors of second order", math="cofactors of a",
     kink="third derivatives of det at equal singular values are nan", name="cofactors",
+)  # fmt: skip
+
+
+det = primitive(
+    _det, lambda g, y, a: g[..., None, None] * _cofactor(a), needs="a", gate="multiplies by the cofactors", math="det(a)"
 )  # fmt: skip
 
 
@@ -960,7 +930,7 @@ _norm = primitive(
 )  # fmt: skip
 
 
-def vector_norm(x: Any, ord: float = 2, axis: Axis = None, keepdims: bool = False) -> Any:
+def vector_norm(x: Any, ord: float | str = 2, axis: Axis = None, keepdims: bool = False) -> Any:
     """``(sum |x|^p)^(1/p)`` over ``axis``; ``ord`` inf and -inf are the largest and smallest |x|, 0 counts what is not zero.
 
     Gate: multiplies by the unit vector (p = 2). The gradient at a zero vector is 0, as in PyTorch.
@@ -1027,8 +997,8 @@ def norm(x: Any, ord: float | str | None = None, axis: Axis = None, keepdims: bo
         if x.ndim not in (1, 2):
             raise ShapeError(f"norm: ord={ord!r} of shape {tuple(x.shape)}: name one axis (vectors) or two (matrices)")
         axis = (0, 1) if x.ndim == 2 else 0
-    if isinstance(axis, Iterable) and len(tuple(axis)) == 2:
-        return matrix_norm(x, ord, tuple(axis), keepdims)  # type: ignore[arg-type]
+    if isinstance(axis, Sequence) and len(axis) == 2:
+        return matrix_norm(x, ord, (axis[0], axis[1]), keepdims)
     if isinstance(axis, Sequence) and len(axis) != 1:
         raise ShapeError(f"norm: axis {axis}: expected one axis (vectors) or two (matrices)")
-    return vector_norm(x, 2 if ord is None else ord, axis, keepdims)  # type: ignore[arg-type]
+    return vector_norm(x, 2 if ord is None else ord, axis, keepdims)
