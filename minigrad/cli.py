@@ -8,6 +8,7 @@ import difflib
 import io
 import os
 import sys
+import textwrap
 import traceback
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
@@ -114,7 +115,11 @@ def _no_option(argument: str) -> str:
 
 
 def _parsers() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParser]]:
+    from minigrad.expression import FUNCTIONS
+
     raw = argparse.RawDescriptionHelpFormatter
+    functions = textwrap.fill(" ".join(sorted(FUNCTIONS)), 110, initial_indent="  ", subsequent_indent="  ")
+    formula = f"{FORMULA}functions:\n{functions}\n"
     parser = argparse.ArgumentParser(
         prog="minigrad",
         description="Explain and draw gradients, and examine the installation.",
@@ -131,9 +136,9 @@ def _parsers() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentPars
         return made
 
     explain = command(
-        "explain", _explain, "show a formula's forward and backward pass, step by step, and its gradients", EXPLAIN + FORMULA
+        "explain", _explain, "show a formula's forward and backward pass, step by step, and its gradients", EXPLAIN + formula
     )
-    draw = command("draw", _draw, "draw a formula's graph with its values and gradients", DRAW + FORMULA)
+    draw = command("draw", _draw, "draw a formula's graph with its values and gradients", DRAW + formula)
     doctor = command("doctor", _doctor, "say what is installed here, what works, and what to do about the rest")
     for made in (explain, draw):
         made.add_argument("formula", metavar="FORMULA", help="in quotes")
@@ -271,7 +276,7 @@ def _show(label: str, value: Any) -> list[str]:
     """A value behind a label; the rows of a matrix below each other."""
     import numpy as np
 
-    with np.printoptions(precision=DIGITS, linewidth=120, threshold=200):
+    with np.printoptions(precision=DIGITS, linewidth=120, threshold=sys.maxsize):
         array = value.numpy()
         text = f"{float(array):.{DIGITS}g}" if array.shape == () else np.array2string(array, prefix=label)
     return (label + text).split("\n")

@@ -32,13 +32,14 @@ MAX_SIZE = 4_096
 CONSTANTS = {"pi": math.pi, "e": math.e}
 
 _WHITE_LIST = {
-    "a": "abs exp expm1 log log1p log2 log10 sqrt square sin cos tan asin acos atan sinh cosh tanh asinh acosh atanh floor ceil "
-    "sign sigmoid relu softplus gelu silu elu erf negative sum mean prod max min var std norm logsumexp softmax log_softmax "
-    "round cumulative_sum trace inv det",
-    "a*": "leaky_relu clip reshape permute_dims transpose matrix_transpose squeeze expand_dims flip",
-    "ab": "add subtract multiply divide pow maximum minimum atan2 hypot logaddexp matmul dot vecdot outer",
+    "a": "abs exp exp2 expm1 log log1p log2 log10 sqrt square reciprocal sin cos tan asin acos atan sinh cosh tanh asinh acosh "
+    "atanh arcsin arccos arctan floor ceil round trunc sign negative sigmoid relu softplus erf logical_not sum mean prod max min "
+    "var std norm logsumexp softmax log_softmax cumulative_sum cumulative_prod cumsum cumprod trace det inv pinv ravel",
+    "a*": "clip reshape permute_dims transpose matrix_transpose swapaxes squeeze expand_dims flip roll diag diagonal tril triu",
+    "ab": "add subtract multiply divide pow power maximum minimum atan2 arctan2 hypot logaddexp logical_and logical_or matmul dot "
+    "vecdot inner outer solve cross",
     "abc": "where",
-    "[]": "stack concat",
+    "[]": "stack concat concatenate",
 }
 FUNCTIONS = {name: signature for signature, names in _WHITE_LIST.items() for name in names.split()}
 """The white list: a letter for each array; ``*`` where options may follow by position; ``[]`` for one list of arrays.
@@ -47,9 +48,8 @@ Options of reductions go by keyword only: ``max(x, 0)`` means the larger of two 
 """
 
 MEANT = {
-    "ln": "log", "sigma": "sigmoid", "σ": "sigmoid", "arcsin": "asin", "arccos": "acos", "arctan": "atan", "power": "pow",
-    "arctan2": "atan2", "cumsum": "cumulative_sum", "concatenate": "concat", "product": "prod", "average": "mean", "mul": "multiply",
-    "sub": "subtract", "div": "divide", "neg": "negative", "ReLU": "relu", "clamp": "clip",
+    "ln": "log", "sigma": "sigmoid", "σ": "sigmoid", "logistic": "sigmoid", "ReLU": "relu", "clamp": "clip", "product": "prod",
+    "average": "mean", "mul": "multiply", "sub": "subtract", "div": "divide", "neg": "negative", "fabs": "abs", "tr": "trace",
 }  # fmt: skip
 """Other libraries' words for functions of the white list."""
 
@@ -345,9 +345,10 @@ class _Reader:
         if isinstance(node, ast.Call):
             return self.call(node)
         if isinstance(node, ast.Attribute):
-            if node.attr != "T":
-                raise self.refuse(f"'.{node.attr}' is not allowed: .T is the only attribute", node, _instead(node))
-            return lambda value: tensor(value).T
+            if node.attr not in ("T", "mT"):
+                raise self.refuse(f"'.{node.attr}' is not allowed: .T and .mT are the only attributes", node, _instead(node))
+            attribute = node.attr
+            return lambda value: getattr(tensor(value), attribute)
         if isinstance(node, ast.Subscript):
             index = self.index(node.slice)
             return lambda value: tensor(value)[index]

@@ -92,7 +92,9 @@ class Drawing:
         path = Path(path)
         suffix = path.suffix.lower().removeprefix(".")
         if suffix not in SUFFIXES:
-            raise ValueError(f"save: cannot write {path.name!r}; the suffix says the format: {', '.join('.' + s for s in SUFFIXES)}")
+            raise ValueError(
+                f"save: cannot write {path.name!r}; the suffix says the format: {', '.join('.' + s for s in SUFFIXES)}"
+            )
         if suffix == "png":
             content = self.png()
         elif suffix == "pdf":
@@ -189,7 +191,9 @@ def _node(v: Value, r: Records) -> str:
     faint = [v.gate] if v.gate else []
     if v.shape:
         faint.append(f"{fmt.shape(v.shape)} {v.dtype}")
-    table += [f'<TR><TD ALIGN="LEFT" COLSPAN="2"><FONT POINT-SIZE="9" COLOR="{FAINT}">{escape(t)}</FONT></TD></TR>' for t in faint]
+    table += [
+        f'<TR><TD ALIGN="LEFT" COLSPAN="2"><FONT POINT-SIZE="9" COLOR="{FAINT}">{escape(t)}</FONT></TD></TR>' for t in faint
+    ]
     table.append("<HR/>")
     table.append(_row("value now" if v.later else "value", v.value, FORWARD))
     if v.gradient is not None:
@@ -228,7 +232,8 @@ def _cell(array: Array | None, colour: str) -> str:
 def _matrix(rows: list[list[str]], colour: str) -> str:
     """Rows of numbers between upright bars, aligned to the right."""
     told = "".join(
-        "<TR>" + "".join(f'<TD ALIGN="RIGHT"><FONT COLOR="{colour}">{escape(x)}</FONT></TD>' for x in row) + "</TR>" for row in rows
+        "<TR>" + "".join(f'<TD ALIGN="RIGHT"><FONT COLOR="{colour}">{escape(x)}</FONT></TD>' for x in row) + "</TR>"
+        for row in rows
     )
     return f'<TABLE BORDER="1" SIDES="LR" COLOR="{colour}" CELLBORDER="0" CELLSPACING="0" CELLPADDING="2">{told}</TABLE>'
 

@@ -39,8 +39,8 @@ def number(x: Any, digits: int = DIGITS) -> str:
 def is_small(array: Array) -> bool:
     """Whether an array is printed in full."""
     if array.ndim == 2:
-        return 0 < array.shape[0] <= SIDE and 0 < array.shape[1] <= SIDE
-    return array.ndim == 0 or (array.ndim == 1 and 0 < array.size <= VECTOR)
+        return bool(0 < array.shape[0] <= SIDE and 0 < array.shape[1] <= SIDE)
+    return bool(array.ndim == 0 or (array.ndim == 1 and 0 < array.size <= VECTOR))
 
 
 def rows(array: Array, digits: int = DIGITS) -> list[list[str]]:
@@ -70,7 +70,7 @@ def summary(array: Array, digits: int = DIGITS) -> list[tuple[str, str]]:
     if finite.size:
         wide = finite.astype(np.complex128 if finite.dtype.kind == "c" else np.float64)
         with np.errstate(all="ignore"):
-                mean, std = wide.mean(), wide.std()
+            mean, std = wide.mean(), wide.std()
         size, of = (np.abs(finite), " size") if finite.dtype.kind == "c" else (finite, "")
         if (finite == finite.flat[0]).all():
             return [("all" if finite.size == n else "finite ones", number(finite.flat[0], digits)), *_not_finite(array)]
@@ -115,7 +115,9 @@ def shape(dims: tuple[int, ...]) -> str:
 def norm(array: Array, digits: int = DIGITS) -> str:
     """The Euclidean norm: how much gradient flows."""
     with np.errstate(all="ignore"):
-        return number(np.sqrt(np.sum(np.abs(array.astype(np.complex128 if array.dtype.kind == "c" else np.float64)) ** 2)), digits)
+        return number(
+            np.sqrt(np.sum(np.abs(array.astype(np.complex128 if array.dtype.kind == "c" else np.float64)) ** 2)), digits
+        )
 
 
 def plain(text: str, most: int = NAME) -> str:

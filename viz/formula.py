@@ -106,19 +106,19 @@ def _is(function: Lambda, code: CodeType) -> bool:
     start, end = (function.body.lineno, function.body.col_offset), (function.body.end_lineno, function.body.end_col_offset)
     # Those that stand for no text (entry and return) have no width, or no columns at all (python -X no_debug_ranges).
     spots = [p for p in code.co_positions() if None not in p and (p[0], p[2]) != (p[1], p[3])]
-    return all(start <= (line, col) and (last, stop) <= end for line, last, col, stop in spots)  # type: ignore[operator]
+    return all(start <= (line, col) and (last, stop) <= end for line, last, col, stop in spots)
 
 
 def latex(formula: str) -> str:
-    """A formula in Python's notation as LaTeX; text that is no Python expression is returned as ``\\text{...}``.
+    r"""A formula in Python's notation as LaTeX; text that is no Python expression is returned as ``\text{...}``.
 
     Example:
         >>> print(latex("g / (2 * sqrt(a))"))
-        \\frac{g}{2 \\, \\sqrt{a}}
+        \frac{g}{2 \, \sqrt{a}}
         >>> print(latex("where(a > 0, g, 0)"))
-        \\begin{cases} g & a > 0 \\\\ 0 & \\text{otherwise} \\end{cases}
+        \begin{cases} g & a > 0 \\ 0 & \text{otherwise} \end{cases}
         >>> print(latex("g @ b.mT"))
-        g \\, b^{\\top}
+        g \, b^{\top}
     """
     try:
         tree = ast.parse(formula, mode="eval").body
@@ -237,4 +237,4 @@ def _number(value: object) -> str:
 
 
 def _escape(text: str) -> str:
-    return "".join("\\" + c if c in "_#$%&{}" else rf"\text{{\textbackslash}}" if c == "\\" else c for c in text)
+    return "".join("\\" + c if c in "_#$%&{}" else r"\text{\textbackslash}" if c == "\\" else c for c in text)

@@ -356,7 +356,9 @@ def _assemble(
 
     ordered = sorted(shown, key=age)
     ids = {key: f"n{n}" for n, key in enumerate(ordered)}
-    values, edges, cut = [], [], []
+    values: list[Value] = []
+    edges: list[Edge] = []
+    cut: list[str] = []
     for key in ordered:
         node, place = key[0], shown[key]
         if node is None:
@@ -385,7 +387,15 @@ def _value(
     later = kept is None and holder is not None and op is None and node is not root
     if kept is None and holder is not None:
         kept = holder._data
-    kind = "output" if node is root and op is not None else "op" if op is not None else "parameter" if node.requires_grad else "input"
+    kind = (
+        "output"
+        if node is root and op is not None
+        else "op"
+        if op is not None
+        else "parameter"
+        if node.requires_grad
+        else "input"
+    )
     where = node.extra.where if node.extra is not None else None
     own = gradient if gradient is None else _plain(gradient)
     held = _plain(getattr(node.grad, "_data", node.grad)) if op is None else None

@@ -154,7 +154,9 @@ def _backward(r: Records, labels: dict[str, str], digits: int) -> str:
         if len(got) > 1 and v.gradient is not None:
             terms = " + ".join(_signed(e.contribution, digits) for e in got)
             terms = terms if len(terms) <= WIDEST else f"the sum of {len(got)} contributions"
-            rows.append(f"d{top}/d{labels[v.id]} = {terms} = {fmt.line(v.gradient, digits)}   (gradient adder: {len(got)} paths meet)")
+            rows.append(
+                f"d{top}/d{labels[v.id]} = {terms} = {fmt.line(v.gradient, digits)}   (gradient adder: {len(got)} paths meet)"
+            )
         made = f"{labels[v.id]} = {_made(v, operands, labels, r)}" if v.op else ""
         told = [e for e in operands if e.contribution is not None]
         for n, e in enumerate(told):
@@ -189,8 +191,14 @@ def _gradients(r: Records, labels: dict[str, str], digits: int) -> str:
             rows.append(f"d{top}/d{labels[v.id]}: not shown{held}")
             continue
         many = 10 if v.gradient.dtype.itemsize > 4 else 7
-        more = f"   (.grad holds other backward passes too: {fmt.line(v.accumulated, digits)})" if v.accumulated is not None else ""
-        rows.append(f"d{top}/d{labels[v.id]} = {fmt.line(v.gradient, max(digits, many) if v.gradient.ndim == 0 else digits)}{more}")
+        more = (
+            f"   (.grad holds other backward passes too: {fmt.line(v.accumulated, digits)})"
+            if v.accumulated is not None
+            else ""
+        )
+        rows.append(
+            f"d{top}/d{labels[v.id]} = {fmt.line(v.gradient, max(digits, many) if v.gradient.ndim == 0 else digits)}{more}"
+        )
     return "\n".join(["Gradients", *rows])
 
 

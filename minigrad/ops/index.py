@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.backend import get_default_dtype, namespace, ndarray
+from minigrad.backend import array_of, get_default_dtype, namespace, ndarray
 from minigrad.errors import DtypeError, ShapeError
 from minigrad.graph import Handle
 from minigrad.ops.shape import _axis, _broadcast_to, _given, astype, reshape, stack
@@ -206,7 +206,7 @@ def _pick(a: Any, where: Any, pattern: Pattern) -> Any:
 def _assign(a: Any, value: Any, where: Any, pattern: Pattern) -> Any:
     kind = getattr(value, "dtype", None)
     fits = np.can_cast(kind, a.dtype, "same_kind") if kind is not None else np.result_type(a.dtype, value) == a.dtype
-    out = a.copy() if fits else a.astype(np.result_type(a.dtype, value))
+    out = array_of(a).copy() if fits else array_of(a).astype(np.result_type(a.dtype, value))
     out[_filled(where, pattern)] = value
     return out
 

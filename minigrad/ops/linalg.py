@@ -252,7 +252,8 @@ def _program(
     for k, (names, lengths) in enumerate(zip(labels, shapes)):
         for name, n in zip(names, lengths):
             if n != 1 and sizes.setdefault(name, n) not in (1, n):
-                raise _bad(equation, shapes, f"index {name!r} has size {sizes[name]} before operand {k + 1} and size {n} in it")
+                why = f"index {name!r} has sizes {sizes[name]} and {n} (operand {k + 1}); they must be equal, or one of them 1"
+                raise _bad(equation, shapes, why)
             sizes[name] = n if sizes.get(name, 1) == 1 else sizes[name]
     prepare: list[Preparation] = []
     for k, names in enumerate(labels):
@@ -431,7 +432,7 @@ def _cross(a: Any, b: Any, axis: int = -1) -> Any:
         >>> mg.cross(mg.tensor([1.0, 0.0, 0.0]), mg.tensor([0.0, 1.0, 0.0])).numpy().tolist()
         [0.0, 0.0, 1.0]
     """
-    if a.shape[axis] != 3 or b.shape[axis] != 3:
+    if not (np.ndim(a) and np.ndim(b)) or a.shape[axis] != 3 or b.shape[axis] != 3:
         raise ValueError(f"axis {axis} must have size 3 in both operands")
     if axis >= 0 and a.ndim != b.ndim:
         raise ValueError(f"operands have {a.ndim} and {b.ndim} axes: count axis from the end, as axis=-1")
@@ -520,6 +521,11 @@ solve = primitive(
 )  # fmt: skip
 
 
+def _resolution(a: Any) -> float:
+    """The relative distance of neighbouring numbers, in the dtype that a factorisation of ``a`` computes in."""
+    return float(np.finfo(np.result_type(a.dtype, np.float32)).eps)
+
+
 def _pinv(a: Any, rtol: float | None = None) -> Any:
     """The Moore-Penrose pseudo-inverse of matrices (..., m, n): (..., n, m).
 
@@ -531,7 +537,7 @@ def _pinv(a: Any, rtol: float | None = None) -> Any:
         >>> mg.pinv(mg.tensor([[2.0, 0.0], [0.0, 4.0], [0.0, 0.0]])).shape
         (2, 3)
     """
-    return np.linalg.pinv(a, max(a.shape[-2:]) * np.finfo(a.dtype).eps if rtol is None else rtol)
+    return np.linalg.pinv(a, max(a.shape[-2:]) * _resolution(a) if rtol is None else rtol)
 
 
 def _pinv_rule(g: Any, y: Any, a: Any, rtol: float | None) -> Any:
@@ -564,9 +570,9 @@ def lstsq(a: Any, b: Any, rcond: float | None = None) -> tuple[Any, Any, int, An
     if a.ndim != 2 or b.ndim not in (1, 2) or a.shape[0] != b.shape[0]:
         raise ShapeError(f"lstsq: shapes {tuple(a.shape)} and {tuple(b.shape)}: expected (m, n) and (m,) or (m, k)")
     m, n = a.shape
-    rcond = float(np.finfo(a.dtype).eps) * max(m, n) if rcond is None else rcond
+    rcond = _resolution(a) * max(m, n) if rcond is None else rcond
     s = svdvals(a)
-    rank = int((_raw(s) > rcond * _raw(s).max(initial=0)).sum())
+    rank = int((_raw(s) > rcond * _raw(s)[:1]).sum())
     x = pinv(a, rcond) @ b
     gap = a @ x - b
     residuals = reduce.sum(gap * gap, 0).reshape(b.shape[1:] or (1,))
@@ -690,6 +696,8 @@ def slogdet(a: Any) -> SlogdetResult:
 
 
 def _hermitian(a: Any) -> Any:
+    if a.ndim < 2 or a.shape[-1] != a.shape[-2]:
+        raise ValueError("expected square matrices (..., n, n)")
     return (a + a.conj().mT) / 2
 
 
@@ -700,7 +708,8 @@ def _cholesky(a: Any) -> Any:
     Source of the rule: I. Murray, "Differentiation of the Cholesky decomposition" (2016).
 
     Raises:
-        LinAlgError: if a matrix is not square or not positive definite.
+        LinAlgError: if a matrix is not positive definite.
+        ShapeError: if it is not square.
 
     Example:
         >>> import minigrad as mg
@@ -738,7 +747,7 @@ def _qr_rule(g: Any, y: Any, a: Any) -> Any:
 
 
 _qr = primitive(
-    _qr_packed, _qr_rule, needs="ya", gate="solves with R^T", math="Q, R: Q R = a",
+    _qr_packed, _qr_rule, needs="y", gate="solves with R^T", math="Q, R: Q R = a",
     kink="none at dependent columns: R is singular and backward raises", name="qr",
 )  # fmt: skip
 
@@ -801,7 +810,7 @@ def eigh(a: Any) -> EighResult:
     eigenvectors is nan, as in PyTorch, that through eigenvalues alone finite. Source: Giles 2008, 3.1.
 
     Raises:
-        LinAlgError: if a matrix is not square.
+        ShapeError: if a matrix is not square.
 
     Example:
         >>> import minigrad as mg
@@ -989,7 +998,7 @@ def norm(x: Any, ord: float | str | None = None, axis: Axis = None, keepdims: bo
         >>> import minigrad as mg
         >>> x = mg.tensor([3.0, 4.0], requires_grad=True)
         >>> mg.norm(x).backward()
-        >>> x.grad.numpy().round(4).tolist()
+        >>> [round(g, 4) for g in x.grad.numpy().tolist()]
         [0.6, 0.8]
     """
     x = _operand(x)

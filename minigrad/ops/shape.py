@@ -46,11 +46,6 @@ def _axes(axes: Axes, ndim: int, op: str) -> tuple[int, ...]:
     return found
 
 
-def _fixed(value: Any) -> Any:
-    """A list as a tuple: a recorded parameter must not change later."""
-    return tuple(value) if isinstance(value, list) else value
-
-
 # ---- the table -----------------------------------------------------------------------------------------------------------
 
 
@@ -117,7 +112,13 @@ def _stretch(a: Any, shape: tuple[int, ...]) -> Any:
                     view: Any = ndarray(shape, a.dtype, a, 0, strides)
                     view.flags.writeable = False
                     return view
-    return np.broadcast_to(a, shape)
+    try:
+        return np.broadcast_to(a, shape)
+    except ValueError:
+        raise ValueError(
+            f"cannot become shape {shape}: counted from the last axis, each size must be 1 or the size asked for, "
+            f"and no axis may be missing"
+        ) from None
 
 
 _broadcast_to = primitive(
@@ -307,13 +308,12 @@ def permute_dims(a: Any, axes: Sequence[int]) -> Any:
     """
     a = _given(a)
     ndim = a.ndim
-    order = _axes(axes, ndim, "permute_dims")
-    if len(order) != ndim:
+    if len(axes) != ndim:
         raise ShapeError(
             f"permute_dims: axes {tuple(axes)} for shape {a.shape}: expected each of its {ndim} axes once, "
             f"such as {tuple(range(ndim))[::-1]}"
         )
-    return _permute_dims(a, order)
+    return _permute_dims(a, _axes(axes, ndim, "permute_dims"))
 
 
 def transpose(a: Any, axes: Sequence[int] | None = None) -> Any:
@@ -767,7 +767,10 @@ def roll(a: Any, shift: Shape, axis: Axes = None) -> Any:
         >>> mg.roll(mg.tensor([1.0, 2.0, 3.0]), 1).numpy().tolist()
         [3.0, 1.0, 2.0]
     """
-    return _roll(a, _fixed(shift), _fixed(axis))
+    a = _given(a)
+    several: Any = (axis,) if hasattr(axis, "__index__") else axis
+    along = None if axis is None else tuple(_axis(k, a.ndim, "roll") for k in several)
+    return _roll(a, tuple(shift) if isinstance(shift, Sequence) else int(shift), along)
 
 
 def diagonal(a: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Any:

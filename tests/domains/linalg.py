@@ -25,7 +25,7 @@ def _spread(rng: np.random.Generator, shape: Shape) -> Any:
 
 
 def _away_from_zero(rng: np.random.Generator, shape: Shape) -> Any:
-    return rng.uniform(0.5, 2.0, shape) * rng.choice([-1.0, 1.0], shape)
+    return np.asarray(rng.uniform(0.5, 2.0, shape) * rng.choice([-1.0, 1.0], shape))
 
 
 def _shapes(*shapes: Shape | tuple[Shape, ...]) -> tuple[Case, ...]:
