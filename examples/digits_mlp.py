@@ -22,13 +22,8 @@ HIDDEN, BATCH, EPOCHS, RATE, MOMENTUM = 64, 32, 30, 0.05, 0.9
 def parameters(rng: np.random.Generator) -> dict[str, mg.Tensor]:
     """Two layers, He-initialised: variance 2 / fan_in (He et al. 2015)."""
     shapes = {"W1": (64, HIDDEN), "b1": (HIDDEN,), "W2": (HIDDEN, 10), "b2": (10,)}
-    return {
-        name: mg.tensor(
-            rng.normal(scale=np.sqrt(2 / shape[0]), size=shape) if len(shape) == 2 else np.zeros(shape),
-            dtype="float32", requires_grad=True, name=name,
-        )  # fmt: skip
-        for name, shape in shapes.items()
-    }
+    values = {name: rng.normal(scale=np.sqrt(2 / s[0]), size=s) if len(s) == 2 else np.zeros(s) for name, s in shapes.items()}
+    return {name: mg.tensor(value, dtype="float32", requires_grad=True, name=name) for name, value in values.items()}
 
 
 def forward(p: dict[str, mg.Tensor], x: mg.Tensor) -> mg.Tensor:

@@ -8,14 +8,13 @@ from __future__ import annotations
 import numpy as np
 
 import minigrad as mg
-
 from examples.figures import close
 
 SCORES = [[3.2, 5.1, -1.7], [1.3, 4.9, 2.0], [2.2, 2.5, -3.1]]
 
 
 def multiclass_hinge() -> mg.Tensor:
-    """sum over j != y of max(0, 1 + a_j - a_y), for three images labelled cat, car, frog (notes 001, "Support Vector Machine")."""
+    """The sum over j != y of max(0, 1 + a_j - a_y), for three images labelled cat, car, frog (notes 001, "Support Vector Machine")."""
     a = mg.tensor(SCORES, dtype="float64")
     right = mg.diag(a)
     margins = mg.relu(1 + a - right[:, None])
@@ -57,7 +56,7 @@ def convolution_layers() -> dict[str, tuple[tuple[int, ...], int]]:
 
 
 def matrix_derivatives() -> None:
-    """d tr(AB)/dA = B^T; d x^T A x; the Mahalanobis distance; the softmax Jacobian (notes 001, appendix)."""
+    """D tr(AB)/dA = B^T; d x^T A x; the Mahalanobis distance; the softmax Jacobian (notes 001, appendix)."""
     rng = np.random.default_rng(0)
     A, B, x, z = rng.normal(size=(3, 3)), rng.normal(size=(3, 3)), rng.normal(size=3), rng.normal(size=3)
     S = A @ A.T + np.eye(3)

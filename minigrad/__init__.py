@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as _np
 
-from minigrad import linalg, random
+from minigrad import linalg, ops, random
 from minigrad.backend import device, get_default_dtype, set_default_dtype
 from minigrad.creation import arange, empty, eye, full, full_like, linspace, ones, ones_like, zeros, zeros_like
 from minigrad.errors import (
@@ -30,47 +30,7 @@ from minigrad.errors import (
     ShapeError,
 )
 from minigrad.modes import enable_grad, inspect, is_grad_enabled, no_grad
-from minigrad.ops import *  # noqa: F403
-from minigrad.ops import __all__ as _op_names
-from minigrad.ops import (
-    abs as absolute,
-)
-from minigrad.ops import (
-    acos as arccos,
-)
-from minigrad.ops import (
-    acosh as arccosh,
-)
-from minigrad.ops import (
-    asin as arcsin,
-)
-from minigrad.ops import (
-    asinh as arcsinh,
-)
-from minigrad.ops import (
-    atan as arctan,
-)
-from minigrad.ops import (
-    atan2 as arctan2,
-)
-from minigrad.ops import (
-    atanh as arctanh,
-)
-from minigrad.ops import (
-    concat as concatenate,
-)
-from minigrad.ops import (
-    cumulative_prod as cumprod,
-)
-from minigrad.ops import (
-    cumulative_sum as cumsum,
-)
-from minigrad.ops import (
-    index_set as set_item,
-)
-from minigrad.ops import (
-    power as pow,
-)
+from minigrad.ops import *
 from minigrad.primitive import Each, primitive
 from minigrad.random import manual_seed
 from minigrad.tensor import Tensor, asarray, tensor
@@ -78,13 +38,96 @@ from minigrad.transforms import grad, gradients, hessian, hvp, jacobian, jvp, va
 
 __version__ = "0.1.0"
 
+# NumPy's and PyTorch's names where the array API standard has another
+absolute, pow, concatenate, cat, permute = abs, power, concat, concat, permute_dims
+arcsin, arccos, arctan, arctan2, arcsinh, arccosh, arctanh = asin, acos, atan, atan2, asinh, acosh, atanh
+cumsum, cumprod, set_item = cumulative_sum, cumulative_prod, index_set
+
 bool = _np.dtype(_np.bool_)
 int8, int16, int32, int64 = (_np.dtype(f"int{n}") for n in (8, 16, 32, 64))
 uint8, uint16, uint32, uint64 = (_np.dtype(f"uint{n}") for n in (8, 16, 32, 64))
 float16, float32, float64 = (_np.dtype(f"float{n}") for n in (16, 32, 64))
 complex64, complex128 = (_np.dtype(f"complex{n}") for n in (64, 128))
 pi, e, inf, nan, newaxis = _np.pi, _np.e, _np.inf, _np.nan, None
-permute, cat = permute_dims, concat  # noqa: F405
+
+__all__ = [
+    "ChangedValueError",
+    "DeviceError",
+    "DtypeError",
+    "Each",
+    "FreedGraphError",
+    "MinigradError",
+    "NotInGraphError",
+    "ShapeError",
+    "Tensor",
+    "absolute",
+    "arange",
+    "arccos",
+    "arccosh",
+    "arcsin",
+    "arcsinh",
+    "arctan",
+    "arctan2",
+    "arctanh",
+    "asarray",
+    "bool",
+    "cat",
+    "complex64",
+    "complex128",
+    "concatenate",
+    "cumprod",
+    "cumsum",
+    "device",
+    "e",
+    "empty",
+    "enable_grad",
+    "eye",
+    "float16",
+    "float32",
+    "float64",
+    "full",
+    "full_like",
+    "get_default_dtype",
+    "grad",
+    "gradients",
+    "hessian",
+    "hvp",
+    "inf",
+    "inspect",
+    "int8",
+    "int16",
+    "int32",
+    "int64",
+    "is_grad_enabled",
+    "jacobian",
+    "jvp",
+    "linalg",
+    "linspace",
+    "manual_seed",
+    "nan",
+    "newaxis",
+    "no_grad",
+    "ones",
+    "ones_like",
+    "ops",
+    "permute",
+    "pi",
+    "pow",
+    "primitive",
+    "random",
+    "set_default_dtype",
+    "set_item",
+    "tensor",
+    "uint8",
+    "uint16",
+    "uint32",
+    "uint64",
+    "value_and_grad",
+    "vjp",
+    "zeros",
+    "zeros_like",
+]
+__all__ += ops.__all__
 
 
 def __getattr__(name: str) -> Any:

@@ -101,9 +101,9 @@ def _run(arguments: list[str]) -> int:
     options = parser.parse_args(arguments)
     if not options.version:
         parser.error("which command? explain, draw or doctor")
-    from importlib.metadata import version
+    from minigrad import __version__
 
-    print(f"minigrad {version('minigrad')}")
+    print(f"minigrad {__version__}")
     return OK
 
 
@@ -159,9 +159,9 @@ class Computed:
     def __init__(self, text: str, arguments: Sequence[str], wrt: str | None) -> None:
         import numpy as np
 
-        import minigrad as mg
         from minigrad import expression
         from minigrad.graph import ALL, record_mode
+        from minigrad.tensor import tensor
 
         self.expression: Expression = expression.parse(text)
         arrays = expression.parse_values(arguments)
@@ -170,7 +170,7 @@ class Computed:
         # Everything is recorded, so that conditions are part of the picture, and nothing that it shows is dropped.
         with _float64(), record_mode(ALL):
             self.inputs = {
-                name: mg.tensor(array, dtype="float64", requires_grad=name in self.asking, name=name)
+                name: tensor(array, dtype="float64", requires_grad=name in self.asking, name=name)
                 for name, array in arrays.items()
             }
             self.result, self.named = self.expression.evaluate(self.inputs)
@@ -257,7 +257,7 @@ def _explain(options: argparse.Namespace, command: argparse.ArgumentParser) -> i
 
 def _summary(computed: Computed) -> list[str]:
     """What the table leaves out: the result to its last digits, large gradients in full, gradients that do not exist."""
-    from minigrad.viz.format import is_small
+    from minigrad import viz
 
     lines = _show(f"{computed.name} = ", computed.result)
     if computed.note:
@@ -267,7 +267,7 @@ def _summary(computed: Computed) -> list[str]:
         label = f"d {computed.name} / d {name} = "
         if gradient is None:
             lines.append(f"{label}none: no path with a derivative leads from the result to {name}")
-        elif not is_small(gradient.numpy()):
+        elif not viz.format.is_small(gradient.numpy()):
             lines += _show(label, gradient)
     return lines
 

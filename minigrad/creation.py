@@ -10,7 +10,9 @@ from minigrad.tensor import Tensor, _new_leaf
 
 def _make(function: str, *args: Any, dtype: Any, device: str | None, requires_grad: bool) -> Tensor:
     xp = backend.library(device)
-    return _new_leaf(getattr(xp, function)(*args, dtype=dtype or backend.get_default_dtype()), requires_grad, None, shared=False)
+    return _new_leaf(
+        getattr(xp, function)(*args, dtype=dtype or backend.get_default_dtype()), requires_grad, None, shared=False
+    )
 
 
 def zeros(shape: Any, dtype: Any = None, device: str | None = None, requires_grad: bool = False) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import importlib
 import importlib.metadata
 import math
 import os
@@ -68,9 +69,11 @@ def text(report: Report) -> str:
 
 def versions() -> dict[str, str | None]:
     """Versions of what minigrad uses; None where it is not installed."""
+    from minigrad import __version__
+
     cupy = next((f"{v} ({name})" for name in CUPY if (v := _version(name))), None)
     return {
-        "minigrad": _version("minigrad"),
+        "minigrad": __version__,
         "Python": f"{platform.python_version()} ({platform.system()} {platform.machine()})",
         "NumPy": np.__version__,
         **{name: _version(name) for name in OPTIONAL},
@@ -101,7 +104,7 @@ def cpu() -> Report:
 
 
 def _config() -> Any:
-    return np.show_config(mode="dicts") or {}
+    return np.show_config(mode="dicts")
 
 
 def blas() -> Report:
@@ -117,10 +120,10 @@ def blas() -> Report:
 
 def _by_threadpoolctl() -> Report | None:
     try:
-        from threadpoolctl import threadpool_info
+        pools = importlib.import_module("threadpoolctl").threadpool_info()
     except ImportError:
         return None
-    pools = [pool for pool in threadpool_info() if pool.get("user_api") == "blas"]
+    pools = [pool for pool in pools if pool.get("user_api") == "blas"]
     # SciPy brings a BLAS of its own: NumPy's lies beside NumPy.
     pools.sort(key=lambda pool: "numpy" not in Path(pool.get("filepath", "")).parent.name)
     if not pools:
@@ -301,10 +304,11 @@ def core() -> Report:
 
 def _differentiate() -> str | None:
     import minigrad as mg
+    from minigrad.tensor import tensor
 
     if int(np.__version__.partition(".")[0]) < 2:
         return f"NumPy {np.__version__} is too old; minigrad needs 2.0 or newer"
-    x = mg.tensor(0.5, dtype="float64", requires_grad=True)
+    x = tensor(0.5, dtype="float64", requires_grad=True)
     (x * mg.tanh(x)).backward()
     expected = math.tanh(0.5) + 0.5 * (1 - math.tanh(0.5) ** 2)
     got = x.grad.item() if x.grad is not None else None

@@ -21,6 +21,8 @@ import numpy as np
 
 import minigrad as mg
 from minigrad.errors import MinigradError
+from minigrad.tensor import Tensor
+from minigrad.tensor import tensor as new_tensor
 
 MAX_LENGTH = 10_000
 """Characters of a formula."""
@@ -185,7 +187,7 @@ class Expression:
             used = f"It uses {', '.join(self.inputs)}." if self.inputs else "It uses no names."
             raise ExpressionError(f"the formula does not use {name!r}: {self.text[:200]}", hint=used)
 
-    def evaluate(self, values: Mapping[str, Any]) -> tuple[mg.Tensor, dict[str, mg.Tensor]]:
+    def evaluate(self, values: Mapping[str, Any]) -> tuple[Tensor, dict[str, Tensor]]:
         """Run the formula on Tensors by name; return its result and the values that it names on the way.
 
         Raises:
@@ -193,7 +195,7 @@ class Expression:
         """
         self.check(values)
         known: dict[str, Any] = {**{k: v for k, v in CONSTANTS.items() if k not in values}, **values}
-        named: dict[str, mg.Tensor] = {}
+        named: dict[str, Tensor] = {}
         with np.errstate(all="ignore"):
             for name, program in zip(self.outputs, self._programs):
                 result = tensor(self._run(program, known))
@@ -237,9 +239,9 @@ class Expression:
         return ExpressionError(message, self.text, _place(node, self.text), "Here " + ", ".join(told) + "." if told else "")
 
 
-def tensor(value: Any) -> mg.Tensor:
+def tensor(value: Any) -> Tensor:
     """``value`` as a float64 Tensor, if it is not a Tensor yet."""
-    return value if isinstance(value, mg.Tensor) else mg.tensor(value, dtype="float64")
+    return value if isinstance(value, Tensor) else new_tensor(value, dtype="float64")
 
 
 def parse(text: str) -> Expression:
@@ -571,7 +573,7 @@ def _number(node: ast.AST, text: str) -> int | float:
         sign = -sign if isinstance(node.op, ast.USub) else sign
         node = node.operand
     if isinstance(node, ast.Name):
-        return sign * float(node.id)
+        return sign * float(node.id)  # nan or inf
     assert isinstance(node, ast.Constant)
     value: Any = node.value
     if isinstance(value, int) and abs(value) > 2**53:
@@ -582,7 +584,8 @@ def _number(node: ast.AST, text: str) -> int | float:
             raise ExpressionError(
                 "this number is too large for float64", text, place, "The largest is about 1.8e308."
             ) from error
-    return sign * value
+    number: int | float = sign * value
+    return number
 
 
 def _array(node: ast.expr, text: str, depth: int = 0) -> Any:
@@ -608,7 +611,7 @@ def _on_numbers(apply: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
     """``apply``, where Python's numbers become float64: 9**9**9 in integers would run for hours."""
 
     def on(a: Any, b: Any) -> Any:
-        if not isinstance(a, mg.Tensor) and not isinstance(b, mg.Tensor):
+        if not isinstance(a, Tensor) and not isinstance(b, Tensor):
             a = np.float64(a)
         return apply(a, b)
 
@@ -620,7 +623,8 @@ def _stack(*items: Any) -> Any:
 
 
 def _shape(value: Any) -> tuple[int, ...]:
-    return getattr(value, "shape", ())  # type: ignore[no-any-return]
+    shape: tuple[int, ...] = getattr(value, "shape", ())
+    return shape
 
 
 def _bound(operands: list[Any]) -> None:

@@ -170,7 +170,7 @@ def pull_back(
     """
     order = sorted(wanted, key=_by_age, reverse=True)
     grads: dict[Node | None, Any] = dict.fromkeys(wanted)
-    grads.update(seeds)
+    grads.update(seeds)  # type: ignore[arg-type]
     finished: dict[Node, Any] = {}
     sums: set[Node] = set()
     masks: dict[Node, Any] = {}

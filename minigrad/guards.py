@@ -21,9 +21,9 @@ EXACT = 4096
 
 
 class Guard(NamedTuple):
-    """``saved[index]`` of a node is ``array``, and its fingerprint was ``mark``."""
+    """``saved[position]`` of a node is ``array``, and its fingerprint was ``mark``."""
 
-    index: int
+    position: int
     array: weakref.ref[Any]
     mark: int
 
@@ -67,10 +67,10 @@ def check(node: Node, order: list[Node]) -> None:
     """Raise :class:`ChangedValueError` if a value that ``node`` guards was written to and a rule still reads it."""
     for guard in node.extra.guards if node.extra else ():
         if guard.broken():
-            if guard.index or (node.op is not None and 0 in node.op.reads(node.parents)):
-                raise ChangedValueError(_changed(node, guard.index))
+            if guard.position or (node.op is not None and 0 in node.op.reads(node.parents)):
+                raise ChangedValueError(_changed(node, guard.position))
             for user in order:
-                own = {g.index for g in user.extra.guards} if user.extra else set()
+                own = {g.position for g in user.extra.guards} if user.extra else set()
                 for i, parent in enumerate(user.parents, 1):
                     if parent is node and i not in own and i in user.op.reads(user.parents):
                         raise ChangedValueError(_changed(user, i))

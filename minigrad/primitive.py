@@ -17,6 +17,8 @@ from minigrad.errors import DtypeError, MinigradError, ShapeError
 from minigrad.graph import ALL, KEEP, Handle, Node, leaf, next_order, recording
 
 Rule = Callable[..., Any]
+Operation = Callable[..., Any]
+"""What :func:`primitive` returns: maps Tensors to a Tensor and plain arrays to a plain array."""
 
 TABLE: dict[str, Op] = {}
 """Every operation that minigrad itself declares, by name, in the order of the source: docs and tests run over it."""
@@ -102,7 +104,7 @@ def primitive(
     name: str | None = None,
     elementwise: bool | None = None,
     mask: Rule | None = None,
-) -> Callable[..., Any]:
+) -> Operation:
     """Declare an operation: its forward function and one local-gradient rule per array operand.
 
     Args:

@@ -142,12 +142,12 @@ class Tensor(Handle):
         return backend.device_of(self._data)
 
     @property
-    def T(self) -> Tensor:  # noqa: N802
+    def T(self) -> Tensor:
         """All axes reversed, as in NumPy."""
         return ops.transpose(self)  # type: ignore[no-any-return]
 
     @property
-    def mT(self) -> Tensor:  # noqa: N802
+    def mT(self) -> Tensor:
         """The last two axes swapped."""
         return ops.matrix_transpose(self)  # type: ignore[no-any-return]
 
@@ -313,16 +313,16 @@ class Tensor(Handle):
     def __rmatmul__(self, other: Any) -> Any:
         return ops.matmul(other, self)
 
-    def __iadd__(self, other: Any) -> Any:
+    def __iadd__(self, other: Any) -> Any:  # type: ignore[misc]
         return self._assign("+=", ops.add(self, other))
 
-    def __isub__(self, other: Any) -> Any:
+    def __isub__(self, other: Any) -> Any:  # type: ignore[misc]
         return self._assign("-=", ops.subtract(self, other))
 
-    def __imul__(self, other: Any) -> Any:
+    def __imul__(self, other: Any) -> Any:  # type: ignore[misc]
         return self._assign("*=", ops.multiply(self, other))
 
-    def __itruediv__(self, other: Any) -> Any:
+    def __itruediv__(self, other: Any) -> Any:  # type: ignore[misc]
         return self._assign("/=", ops.divide(self, other))
 
     def _assign(self, sign: str, new: Tensor) -> Tensor:
@@ -338,7 +338,9 @@ class Tensor(Handle):
                 f"Update parameters inside `with mg.no_grad():`, or write x = x {sign[0]} y if a new tensor is meant."
             )
         if new.shape != self.shape:
-            raise ShapeError(f"{sign}: the result has shape {new.shape}, but the tensor that it goes into has shape {self.shape}")
+            raise ShapeError(
+                f"{sign}: the result has shape {new.shape}, but the tensor that it goes into has shape {self.shape}"
+            )
         self._data = new._data if new.dtype == self.dtype else new._data.astype(self.dtype)
         return self
 
@@ -594,7 +596,9 @@ def seed(output: Tensor, gradient: Any) -> Any:
         return backend.namespace(output._data).ones(output.shape, dtype=output.dtype)
     given = gradient if isinstance(gradient, Tensor) else wrap(backend.from_python(gradient, output.dtype))
     if given.shape != output.shape:
-        raise ShapeError(f"backward: gradient has shape {given.shape}, but the output has shape {output.shape}; they must agree")
+        raise ShapeError(
+            f"backward: gradient has shape {given.shape}, but the output has shape {output.shape}; they must agree"
+        )
     return given if given.dtype == output.dtype else given.to(output.dtype)
 
 

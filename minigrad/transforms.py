@@ -77,7 +77,7 @@ def gradients(
     retain = create_graph if retain_graph is None else retain_graph
     path = between(seeds, wanted)
     found = run({node: g for node, g in seeds.items() if node in path}, path, retain, create_graph, set(wanted))
-    return tuple(_given(found.get(node), x) for node, x in zip(targets, ins))  # type: ignore[arg-type]
+    return tuple(_given(found.get(node), x) for node, x in zip(targets, ins))
 
 
 def _given(g: Any, x: Tensor) -> Tensor | None:
@@ -109,7 +109,7 @@ class Trace:
             self.output = f(*arguments, **kwargs)
         own = {x.node for x in self.inputs}
         tensors = [t for t in _several(self.output) if isinstance(t, Tensor) and t.requires_grad]
-        outside = (n for n in ancestors(t.node for t in tensors) if n not in own and n.op is None)
+        outside = (n for n in ancestors(t._source() for t in tensors) if n not in own and n.op is None)
         self.nested = any(x.node.op is not None for x in self.inputs) or any(True for _ in outside)
 
     def scalar(self, f: Callable[..., Any]) -> Tensor:

@@ -162,7 +162,7 @@ def test_options_may_stand_anywhere(capsys):
     [
         (
             ["1/(1+expp(-x))", "x=1"],
-            "minigrad: error: no function 'expp'\n    1/(1+expp(-x))\n         ^^^^\nDid you mean exp or expm1 or exp2?\n",
+            "minigrad: error: no function 'expp'\n    1/(1+expp(-x))\n         ^^^^\nDid you mean exp or exp2 or expm1?\n",
         ),
         (
             ["x + y", "x=1"],
@@ -170,14 +170,18 @@ def test_options_may_stand_anywhere(capsys):
         ),
         (
             ["x", "x=[[1,2],[3]]"],
-            "minigrad: error: a ragged list: this row has shape (1,), the first (2,)\n    x=[[1,2],[3]]\n             ^^^\n"
-            "Every row needs the same length: [[1, 2], [3, 4]].\n",
+            (
+                "minigrad: error: a ragged list: this row has shape (1,), the first (2,)\n    x=[[1,2],[3]]\n             ^^^\n"
+                "Every row needs the same length: [[1, 2], [3, 4]].\n"
+            ),
         ),
         (["x", "x"], "minigrad: error: expected name=value, got 'x'\nFor example x=2 or x=[1,2,3]; quote the whole formula.\n"),
         (
             ["x > 0", "x=1"],
-            "minigrad: error: the result does not depend on x in a way that has a derivative\n"
-            "A comparison is true or false: choose between values with where(x > 0, a, b).\n",
+            (
+                "minigrad: error: the result does not depend on x in a way that has a derivative\n"
+                "A comparison is true or false: choose between values with where(x > 0, a, b).\n"
+            ),
         ),
     ],
 )  # fmt: skip

@@ -7,6 +7,8 @@ import warnings
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import minigrad as mg
 from minigrad.expression import CONSTANTS, FUNCTIONS, MAX_LENGTH, MAX_SIZE, MEANT, ExpressionError, parse, parse_values
@@ -447,3 +449,34 @@ def test_a_value_given_twice_is_refused():
 def test_one_name_in_two_spellings_of_unicode_is_one_name():
     assert list(parse_values(["ﬁ=1"])) == ["fi"]
     assert parse("ﬁ + 1").inputs == ("fi",)
+
+
+TOKENS = [
+    "x", "v", "W", "q", "2", "0.5", "-", "+", "*", "/", "**", "@", "(", ")", "[", "]", ",", ":", ";", "=", ".T", ".", "<", "==", "exp",
+    "sum", "where", "stack", "max", "axis=0", "reshape", "concat", "None", "True", "'s'", "lambda", " ", "\n", "σ", "²", "\0", "#", "if",
+    "for", "in", "__class__", "9" * 30, "1e308", "e", "{", "}", "f''", "\\", "\t", "$", "not", ":=", "diag", "solve", "matmul",
+]  # fmt: skip
+
+
+@settings(max_examples=2000, deadline=None)
+@given(st.lists(st.sampled_from(TOKENS), max_size=14).map("".join) | st.text(max_size=20))
+def test_whatever_is_typed_either_runs_or_is_told(text):
+    try:
+        formula = parse(text)
+        values = {name: mg.tensor(NAMES.get(name, 1.5), dtype="float64", name=name) for name in formula.inputs}
+        result, _ = formula.evaluate(values)
+    except ExpressionError as error:
+        assert str(error)  # noqa: PT017
+    else:
+        assert isinstance(result, mg.Tensor)
+
+
+@settings(max_examples=1000, deadline=None)
+@given(st.lists(st.sampled_from(TOKENS), max_size=10).map("".join) | st.text(max_size=20))
+def test_whatever_is_given_as_a_value_is_an_array_or_is_told(text):
+    try:
+        array = parse_values([f"x={text}"])["x"]
+    except ExpressionError as error:
+        assert str(error)  # noqa: PT017
+    else:
+        assert array.dtype == np.float64

@@ -53,7 +53,7 @@ def _taps(size: Ints, out: Ints, kernel: Ints, stride: Ints, low: Ints, dilation
     found = []
     for k, slices in enumerate(itertools.product(*axes)):
         if None not in slices:
-            outputs, inputs = zip(*slices)  # type: ignore[arg-type]
+            outputs, inputs = zip(*slices)
             found.append((k, outputs, inputs))
     return found
 
@@ -416,14 +416,14 @@ def _exact(
     pairs, outs = [], []
     for n, k, s, (low, high), d in zip(size, kernel, stride, padding, dilation):
         reach, room = d * (k - 1) + 1, n + low + high
-        if room < reach or k < 1:
+        m = (room - reach) // s + 1
+        if ceil_mode and (room - reach) % s and m * s < n + low:
+            m += 1
+        if m < 1 or k < 1:
             raise ShapeError(
                 f"{op}: a window of {kernel} (dilation {dilation}) does not fit into an input of {size} with padding {padding}: "
                 f"expected at least {reach} along each axis, got {room}. Pad the input, or use a smaller window."
             )
-        m = (room - reach) // s + 1
-        if ceil_mode and (room - reach) % s and m * s < n + low:
-            m += 1
         pairs.append((low, (m - 1) * s + reach - n - low))
         outs.append(m)
     return tuple(pairs), tuple(outs)
@@ -567,8 +567,11 @@ def conv_transpose2d(
         x: (N, C, H, W), or (C, H, W).
         weight: (C, O/groups, kernel height, kernel width).
         bias: (O,), or None.
-        stride, padding, dilation, groups: those of the convolution that this one transposes.
+        stride: that of the convolution which this one transposes, as are padding, dilation and groups.
+        padding: so much is cut off at both ends.
         output_padding: rows more at the end: which of the input sizes that a strided convolution takes to N is meant.
+        groups: channels in so many groups.
+        dilation: the distance between a filter's taps.
 
     Raises:
         ShapeError: if channels, groups or bias do not fit the weight, or nothing would be left of the output.
@@ -618,7 +621,8 @@ def _pool_max(
     if not indices:
         return y.reshape(shape) if single else y
     # The position in the window, digit by digit from the last axis, as a position in the image.
-    digits, flat, pace = astype(_window_winner(x, y, *geometry), np.int64), 0, 1
+    digits: Any = astype(_window_winner(x, y, *geometry), np.int64)
+    flat, pace = 0 * digits, 1
     for axis, (size, m, k, s, (low, _), d) in reversed(list(enumerate(zip(x.shape[2:], out, *geometry)))):
         first = namespace(x).arange(m).reshape((m, *(1,) * (n - 1 - axis))) * s - low
         flat = flat + (digits % k * d + first) * pace
@@ -725,7 +729,10 @@ def avg_pool2d(
 
     Args:
         x: (N, C, H, W), or (C, H, W).
-        kernel_size, stride, padding, ceil_mode: as for :func:`max_pool2d`; padding is zeros.
+        kernel_size: the window.
+        stride: how far it moves; by default its own size.
+        padding: zeros around the input.
+        ceil_mode: also take the last window that begins inside but does not end there.
         count_include_pad: whether the zeros of the padding count in |K|.
         divisor_override: divide by this instead of |K|.
 
@@ -914,9 +921,14 @@ def _positions(x: Any, op: str) -> Any:
 def unfold(x: Any, kernel_size: Size, dilation: Size = 1, padding: Size = 0, stride: Size = 1) -> Any:
     """im2col: every window as a column, (N, C, H, W) to (N, C * kernel, windows), channel by channel.
 
+    Half of a convolution; the other half is a product with the filters as a matrix.
+
     Args:
         x: (N, C, H, W), or (C, H, W).
-        kernel_size, dilation, padding, stride: as for :func:`conv2d`, of which it is one half: the other is a matrix product.
+        kernel_size: the window.
+        dilation: the distance between its elements.
+        padding: zeros around the input.
+        stride: how far the window moves.
 
     Raises:
         ShapeError: if the window is larger than the padded input.
@@ -938,7 +950,10 @@ def fold(x: Any, output_size: Size, kernel_size: Size, dilation: Size = 1, paddi
     Args:
         x: the columns; (C * kernel, windows) for a single image.
         output_size: H and W.
-        kernel_size, dilation, padding, stride: those of ``unfold``.
+        kernel_size: that of ``unfold``, as are the others.
+        dilation: the distance between the elements of a window.
+        padding: zeros around the image.
+        stride: how far the window moves.
 
     Raises:
         ShapeError: if the columns are not those of an image of ``output_size``.

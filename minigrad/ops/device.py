@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from minigrad import backend
-from minigrad.primitive import primitive
+from minigrad.primitive import Operation, primitive
 
 
 def _to_device(x: Any, target: str, origin: str) -> Any:
@@ -13,7 +13,7 @@ def _to_device(x: Any, target: str, origin: str) -> Any:
     return backend.to_device(x, target)
 
 
-to_device = primitive(
+to_device: Operation = primitive(
     _to_device, lambda g, y, a, target, origin: to_device(g, origin, target), needs="", gate="passes the gradient on",
     math="a on another device",
 )  # fmt: skip

@@ -14,7 +14,7 @@ import numpy as np
 
 from minigrad import backend
 from minigrad.ops import special
-from minigrad.primitive import primitive
+from minigrad.primitive import Operation, primitive
 
 LN2, LN10, TWO_OVER_SQRT_PI = math.log(2.0), math.log(10.0), 2.0 / math.sqrt(math.pi)
 
@@ -38,7 +38,7 @@ def _where(condition: Any, x: Any, y: Any) -> Any:
     return out
 
 
-where = primitive(
+where: Operation = primitive(
     _where,
     None,
     lambda g, y, c, a, b: where(c, g, 0),
@@ -56,7 +56,7 @@ def _zero(g: Any, y: Any, a: Any) -> Any:
     return where(False, g, 0)
 
 
-_FLAT = {"needs": "", "gate": "stops the gradient (piecewise constant)", "kink": "0 at the steps too"}
+_FLAT: dict[str, Any] = {"needs": "", "gate": "stops the gradient (piecewise constant)", "kink": "0 at the steps too"}
 
 # Arithmetic
 add = primitive(
@@ -110,7 +110,7 @@ floor_divide = primitive(
 exp = primitive(np.exp, lambda g, y, a: g * y, needs="y", gate="multiplies by its output", math="exp(a)")
 exp2 = primitive(np.exp2, lambda g, y, a: g * y * LN2, needs="y", gate="multiplies by ln 2 times its output", math="2**a")
 expm1 = primitive(np.expm1, lambda g, y, a: g * y + g, needs="y", gate="multiplies by its output + 1", math="exp(a) - 1")
-log = primitive(np.log, lambda g, y, a: g / a, needs="a", gate="divides by its input", math="log(a)")
+log: Operation = primitive(np.log, lambda g, y, a: g / a, needs="a", gate="divides by its input", math="log(a)")
 log2 = primitive(np.log2, lambda g, y, a: g / (a * LN2), needs="a", gate="divides by its input times ln 2", math="log2(a)")
 log10 = primitive(np.log10, lambda g, y, a: g / (a * LN10), needs="a", gate="divides by its input times ln 10", math="log10(a)")
 log1p = primitive(np.log1p, lambda g, y, a: g / (a + 1), needs="a", gate="divides by its input + 1", math="log(1 + a)")
@@ -121,7 +121,7 @@ logaddexp = primitive(
 
 # Trigonometric and hyperbolic
 sin = primitive(np.sin, lambda g, y, a: g * cos(a), needs="a", gate="multiplies by cos", math="sin(a)")
-cos = primitive(np.cos, lambda g, y, a: -g * sin(a), needs="a", gate="multiplies by -sin", math="cos(a)")
+cos: Operation = primitive(np.cos, lambda g, y, a: -g * sin(a), needs="a", gate="multiplies by -sin", math="cos(a)")
 tan = primitive(np.tan, lambda g, y, a: g + g * y * y, needs="y", gate="multiplies by 1 + tan**2", math="tan(a)")
 asin = primitive(
     np.arcsin, lambda g, y, a: g / sqrt(1 - a * a), needs="a", gate="divides by sqrt(1 - a**2)", math="arcsin(a)", name="asin"
@@ -133,15 +133,25 @@ atan = primitive(
     np.arctan, lambda g, y, a: g / (a * a + 1), needs="a", gate="divides by 1 + a**2", math="arctan(a)", name="atan"
 )
 sinh = primitive(np.sinh, lambda g, y, a: g * cosh(a), needs="a", gate="multiplies by cosh", math="sinh(a)")
-cosh = primitive(np.cosh, lambda g, y, a: g * sinh(a), needs="a", gate="multiplies by sinh", math="cosh(a)")
+cosh: Operation = primitive(np.cosh, lambda g, y, a: g * sinh(a), needs="a", gate="multiplies by sinh", math="cosh(a)")
 tanh = primitive(
     np.tanh, lambda g, y, a: g - g * y * y, needs="y", gate="multiplies by 1 - tanh**2, at most 1", math="tanh(a)"
 )  # fmt: skip
 asinh = primitive(
-    np.arcsinh, lambda g, y, a: g / sqrt(a * a + 1), needs="a", gate="divides by sqrt(a**2 + 1)", math="arcsinh(a)", name="asinh"
+    np.arcsinh,
+    lambda g, y, a: g / sqrt(a * a + 1),
+    needs="a",
+    gate="divides by sqrt(a**2 + 1)",
+    math="arcsinh(a)",
+    name="asinh",
 )
 acosh = primitive(
-    np.arccosh, lambda g, y, a: g / sqrt(a * a - 1), needs="a", gate="divides by sqrt(a**2 - 1)", math="arccosh(a)", name="acosh"
+    np.arccosh,
+    lambda g, y, a: g / sqrt(a * a - 1),
+    needs="a",
+    gate="divides by sqrt(a**2 - 1)",
+    math="arccosh(a)",
+    name="acosh",
 )
 atanh = primitive(
     np.arctanh, lambda g, y, a: g / (1 - a * a), needs="a", gate="divides by 1 - a**2", math="arctanh(a)", name="atanh"
@@ -227,8 +237,8 @@ clip = primitive(
 abs = primitive(
     np.abs, lambda g, y, a: g * sign(a), needs="a", gate="multiplies by the sign", math="|a|", kink="0 at 0", name="abs"
 )  # fmt: skip
-sign = primitive(np.sign, _zero, math="sign(a)", **_FLAT)
-floor = primitive(np.floor, _zero, math="floor(a)", **_FLAT)
+sign: Operation = primitive(np.sign, _zero, math="sign(a)", **_FLAT)
+floor: Operation = primitive(np.floor, _zero, math="floor(a)", **_FLAT)
 ceil = primitive(np.ceil, _zero, math="ceil(a)", **_FLAT)
 trunc = primitive(np.trunc, _zero, math="trunc(a)", **_FLAT)
 round = primitive(np.rint, _zero, math="round(a), halves to even", name="round", **_FLAT)

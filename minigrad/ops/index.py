@@ -38,7 +38,7 @@ SMALL = 512
 """Below this many values np.add.at needs no help."""
 
 
-def _parse(index: Index) -> tuple[Any, Pattern]:
+def _parse(index: Index, a: Any) -> tuple[Any, Pattern]:
     """An index as (array, pattern): the arrays in it as one operand, None where there are none, and what is around them.
 
     One array stays as it is. Several, integers that NumPy broadcasts against each other, are broadcast and stacked.
@@ -60,27 +60,31 @@ def _parse(index: Index) -> tuple[Any, Pattern]:
                 f"getitem: cannot index with {type(entry).__name__} {entry!r}: expected integers, slices, None, ..., or arrays of "
                 f"integers or booleans"
             )
-    if len(arrays) < 2:
-        return (arrays[0] if arrays else None), tuple(pattern)
-    return _merged(arrays, pattern)
+    if not arrays:
+        return None, tuple(pattern)
+    if len(arrays) > 1:
+        where, pattern = _merged(arrays, pattern)
+    else:
+        where = arrays[0] if isinstance(arrays[0], Handle) else arrays[0].copy()  # its owner may change it before backward
+    if type(where) is ndarray:
+        xp = namespace(a._data if isinstance(a, Handle) else a)
+        where = where if xp is np else xp.asarray(where)
+    return where, tuple(pattern)
 
 
 def _array(entry: Any) -> Any:
-    """An array in an index: a Tensor as it is, a list as an array, and an array copied, because its owner may change it."""
-    if isinstance(entry, Handle):
-        dtype = entry._data.dtype
-    else:
-        entry = (
-            np.array(entry, np.intp if isinstance(entry, list) and not entry else None) if isinstance(entry, list) else entry
-        )
-        entry = entry.copy() if hasattr(entry, "copy") else np.asarray(entry)
-        dtype = entry.dtype
+    """A Tensor or array in an index as it is; a list or a boolean as an array."""
+    if isinstance(entry, list):
+        entry = np.asarray(entry) if entry else np.empty(0, np.intp)
+    elif isinstance(entry, bool):
+        entry = np.asarray(entry)
+    dtype = entry._data.dtype if isinstance(entry, Handle) else entry.dtype
     if dtype.kind not in "biu":
         raise IndexError(f"getitem: an index of dtype {dtype}; expected integers or booleans, so cast it: .astype(int)")
     return entry
 
 
-def _merged(arrays: list[Any], pattern: list[Any]) -> tuple[Any, Pattern]:
+def _merged(arrays: list[Any], pattern: list[Any]) -> tuple[Any, list[Any]]:
     whole: list[Any] = []
     slots: list[Any] = []
     queue = iter(arrays)
@@ -98,19 +102,15 @@ def _merged(arrays: list[Any], pattern: list[Any]) -> tuple[Any, Pattern]:
             parts = [array]
         whole += parts
         slots += [SLOT] * len(parts)
-    shapes = [tuple(a.shape) for a in whole]
-    try:
-        shape = np.broadcast_shapes(*shapes)
-    except ValueError:
-        raise IndexError(f"getitem: index arrays of shapes {', '.join(map(str, shapes))} do not broadcast together") from None
-    return stack([a if s == shape else _broadcast_to(a, shape) for a, s in zip(whole, shapes)]), tuple(slots)
-
-
-def raw_index(index: Index) -> Index:
-    """``index`` with arrays for its Tensors."""
-    if type(index) is tuple:
-        return tuple(raw_index(entry) for entry in index)
-    return index._data if isinstance(index, Handle) else index
+    shapes = {tuple(a.shape) for a in whole}
+    if len(shapes) > 1:
+        try:
+            shape = np.broadcast_shapes(*shapes)
+        except ValueError:
+            told = ", ".join(str(tuple(a.shape)) for a in whole)
+            raise IndexError(f"getitem: index arrays of shapes {told} do not broadcast together") from None
+        whole = [a if tuple(a.shape) == shape else _broadcast_to(a, shape) for a in whole]
+    return stack(whole), slots
 
 
 def _filled(where: Any, pattern: Pattern) -> Any:
@@ -205,8 +205,9 @@ def _pick(a: Any, where: Any, pattern: Pattern) -> Any:
 
 def _assign(a: Any, value: Any, where: Any, pattern: Pattern) -> Any:
     kind = getattr(value, "dtype", None)
-    fits = np.can_cast(kind, a.dtype, "same_kind") if kind is not None else np.result_type(a.dtype, value) == a.dtype
-    out = array_of(a).copy() if fits else array_of(a).astype(np.result_type(a.dtype, value))
+    wide = np.result_type(a.dtype, value if kind is None else kind)
+    fits = wide == a.dtype or (kind is not None and np.can_cast(kind, a.dtype, "same_kind"))
+    out = array_of(a).copy() if fits else array_of(a).astype(wide)
     out[_filled(where, pattern)] = value
     return out
 
@@ -275,7 +276,7 @@ def getitem(a: Any, index: Index) -> Any:
     kind = type(index)
     if kind is int or kind is slice:
         return _getitem(a, (index,))
-    where, pattern = _parse(index)
+    where, pattern = _parse(index, a)
     return _getitem(a, pattern) if where is None else gather(a, where, pattern)
 
 
@@ -299,7 +300,7 @@ def index_set(a: Any, index: Index, value: Any) -> Any:
         >>> mg.index_set(mg.tensor([1.0, 2.0, 3.0]), slice(1, None), 0.0).numpy().tolist()
         [1.0, 0.0, 0.0]
     """
-    where, pattern = _parse(index)
+    where, pattern = _parse(index, a)
     return assign(_given(a), value, where, pattern)
 
 
@@ -325,7 +326,7 @@ def index_add(a: Any, index: Index, value: Any) -> Any:
         raw = a._data if isinstance(a, Handle) else a
         value = np.asarray(value)
         value = namespace(raw).asarray(value, np.result_type(raw.dtype, value if value.ndim else value.item()))
-    where, pattern = _parse(index)
+    where, pattern = _parse(index, a)
     return a + place(value, where, pattern, tuple(a.shape))
 
 
