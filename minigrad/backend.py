@@ -172,7 +172,7 @@ def default_device() -> str | None:
     return _default_device.get()
 
 
-def library(device: str | None) -> Any:
+def library(named: str | None) -> Any:
     """The array library of a device: NumPy for ``"cpu"``, CuPy for ``"cuda"``; None means the default device."""
-    name = device or default_device() or "cpu"
-    return np if name == "cpu" else cupy()
+    name = named or default_device() or "cpu"
+    return np if device(name) == "cpu" else cupy()

@@ -47,7 +47,7 @@ def record_mode(mode: int) -> Iterator[None]:
 class Extra:
     """What few nodes have: a name, hooks, a source line, guards over values that somebody else could write to."""
 
-    __slots__ = ("grad", "guards", "hooks", "name", "retain", "shared", "where")
+    __slots__ = ("grad", "guards", "handed", "hooks", "name", "retain", "shared", "where")
 
     def __init__(self) -> None:
         self.name: str | None = None
@@ -57,6 +57,7 @@ class Extra:
         self.shared = False
         self.where: naming.Where | None = None
         self.guards: list[guards.Guard] = []
+        self.handed: list[guards.Handed] = []
 
 
 class Node:

@@ -77,12 +77,10 @@ def normal(
         shape = np.broadcast_shapes(_shape(shape), *(m.shape for m in moments))
         dtype = dtype or np.result_type(*(m.dtype for m in moments))
         device = device or moments[0].device
-    noise = _leaf((generator or _GLOBAL).standard_normal(_shape(shape)), dtype, device, requires_grad and not moments)
-    if not moments and isinstance(loc, (int, float)) and isinstance(scale, (int, float)):
-        noise._data = noise._data * scale + loc if (loc, scale) != (0.0, 1.0) else noise._data
-        noise._data = np.asarray(noise._data) if device in (None, "cpu") else noise._data
-        return noise
-    return loc + scale * noise  # type: ignore[no-any-return]
+        noise = _leaf((generator or _GLOBAL).standard_normal(shape), dtype, device)
+        return loc + scale * noise  # type: ignore[no-any-return]
+    shape = np.broadcast_shapes(_shape(shape), np.shape(loc), np.shape(scale))
+    return _leaf((generator or _GLOBAL).normal(loc, scale, shape), dtype, device, requires_grad)
 
 
 def uniform(
@@ -117,7 +115,7 @@ def bernoulli(
         [1.0, 1.0, 1.0]
     """
     chance = asarray(p).numpy()
-    if ((chance < 0) | (chance > 1)).any():
+    if not ((chance >= 0) & (chance <= 1)).all():
         raise ShapeError(f"bernoulli: probabilities must lie in [0, 1], got {chance.min()} to {chance.max()}")
     drawn = (generator or _GLOBAL).random(chance.shape if shape is None else _shape(shape)) < chance
     return _leaf(drawn.astype(dtype or backend.get_default_dtype()), dtype, device)
@@ -145,7 +143,8 @@ def permutation(x: Any, generator: np.random.Generator | None = None) -> Tensor:
         >>> sorted(mg.random.permutation(4).numpy().tolist())
         [0, 1, 2, 3]
     """
-    drawn = (generator or _GLOBAL).permutation(x if isinstance(x, int) else len(x))
-    if isinstance(x, int):
+    whole = isinstance(x, (int, np.integer))
+    drawn = (generator or _GLOBAL).permutation(x if whole else len(x))
+    if whole:
         return _leaf(drawn, "int64", None)
     return asarray(x)[drawn]  # type: ignore[no-any-return]

@@ -14,7 +14,7 @@ import numpy as np
 
 from minigrad import backend, guards, ops
 from minigrad.errors import DtypeError, MinigradError, NotInGraphError, ShapeError
-from minigrad.graph import ALL, ARRAYS, GRAD, OFF, Handle, Node, World, ancestors, leaf, pull_back, record_mode, recording
+from minigrad.graph import ALL, ARRAYS, GRAD, OFF, Handle, Node, World, ancestors, leaf, next_order, pull_back, record_mode, recording
 from minigrad.primitive import SPACE
 
 _hook_number = itertools.count().__next__
@@ -41,16 +41,18 @@ class Tensor(Handle):
     def data(self) -> Any:
         """The raw array, not a copy. Writing into it is noticed: backward refuses a graph whose saved values changed."""
         if self.node is not None:
-            guards.hand_out(self._data, self.node)
+            guards.hand_out(self._data, self.node, next_order())
         return self._data
 
     @data.setter
     def data(self, value: Any) -> None:
         if value is self._data:
             return
-        array = value._data if isinstance(value, Tensor) else backend.from_python(value, self._data.dtype)
         if self.node is not None and self.node.op is not None:
             raise MinigradError("data: this tensor was computed by a recorded operation; only leaves can be given new data")
+        array = value.data if isinstance(value, Tensor) else backend.from_python(value, self._data.dtype)
+        if self.requires_grad:
+            _may_require_grad(array, self.name)
         if array.shape != self._data.shape:
             raise ShapeError(f"data: the new array has shape {array.shape}, but this tensor has shape {self._data.shape}")
         self._data = array
@@ -105,7 +107,9 @@ class Tensor(Handle):
             return
         if value:
             _may_require_grad(self._data, node.name)
-        node.requires_grad = bool(value)
+        if value != node.requires_grad:  # a node of its own from here on: what was recorded before stays as it was
+            self.node = leaf(self._data, bool(value))
+            self.node.grad, self.node.extra = node.grad, node.extra
 
     @property
     def is_leaf(self) -> bool:
@@ -213,16 +217,17 @@ class Tensor(Handle):
             FreedGraphError: if an earlier backward has released the graph.
             ChangedValueError: if an array that a rule still needs was changed in place.
         """
-        seeds = {self._source(): seed(self, gradient)}
+        seeds = {self._source("backward"): seed(self, gradient)}
         accumulate(run(seeds, ancestors(seeds), retain_graph, create_graph))
         root = next(iter(seeds))
         if root.op is not None:
             root.grad = getattr(seeds[root], "_data", seeds[root])
 
-    def _source(self) -> Node:
+    def _source(self, asked: str) -> Node:
+        """The node that a gradient starts from or passes through."""
         if self.node is None or not self.node.requires_grad:
             raise NotInGraphError(
-                f"backward: this tensor (shape {self.shape}, {self.dtype}) does not depend on any tensor with "
+                f"{asked}: this tensor (shape {self.shape}, {self.dtype}) does not depend on any tensor with "
                 f"requires_grad=True{'' if recording.get()[0] else ', and recording is off (no_grad)'}. "
                 f"Make its inputs with mg.tensor(..., requires_grad=True), and check for .detach(), no_grad and integer dtypes."
             )
@@ -234,16 +239,18 @@ class Tensor(Handle):
         Returns:
             A handle whose ``remove()`` takes the hook away.
         """
-        node = self._source()
+        node = self._source("register_hook")
 
         def call(g: Any) -> Any:
             given = g if isinstance(g, Tensor) else wrap(backend.array_of(g))
             new = hook(given)
             if new is None:
                 return g
+            new = new if isinstance(new, Tensor) else wrap(backend.from_python(new, given.dtype))
             if new.shape != given.shape:
                 raise ShapeError(f"hook: returned shape {new.shape} for a gradient of shape {given.shape}")
-            return new if isinstance(g, Tensor) else getattr(new, "_data", new)
+            new = new.to(given.dtype)
+            return new if isinstance(g, Tensor) else new._data
 
         number = _hook_number()
         node.more().hooks[number] = call
@@ -251,7 +258,7 @@ class Tensor(Handle):
 
     def retain_grad(self) -> Tensor:
         """Keep ``.grad`` here too, though this tensor is not a leaf."""
-        self._source().more().retain = True
+        self._source("retain_grad").more().retain = True
         return self
 
     def requires_grad_(self, value: bool = True) -> Tensor:
@@ -328,7 +335,7 @@ class Tensor(Handle):
     def _assign(self, sign: str, new: Tensor) -> Tensor:
         """``x += y``: a new value for a leaf inside no_grad (a graph that saved the old one keeps it), else ``x = x + y``."""
         if not self.is_leaf or not self.requires_grad:
-            if recording.get()[0] == OFF and self.is_leaf and new.shape == self.shape:
+            if recording.get()[0] == OFF and self.is_leaf and new.shape == self.shape and new.dtype == self.dtype:
                 self._data = new._data
                 return self
             return new
@@ -440,6 +447,13 @@ class Tensor(Handle):
             raise DtypeError(f"{what} on a Tensor{' with ' + ', '.join(kwargs) if kwargs else ''} is not differentiable here: "
                              f"use minigrad's own functions, or .numpy() for the bare values")  # fmt: skip
         return op(*inputs)
+
+    def __copy__(self) -> Tensor:
+        if not self.is_leaf:
+            raise MinigradError("copy of a computed tensor would lose its graph: use detach(), or clone(), which stays in the graph")
+        twin = _rebuild(type(self), self.data, self.requires_grad, self.name)
+        twin._with_node().more().shared = True
+        return twin
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Tensor:
         if not self.is_leaf:
@@ -576,7 +590,7 @@ def _holds_tensors(data: Any) -> bool:
 
 
 def _plain(data: Any) -> Any:
-    return data.numpy() if isinstance(data, Tensor) else [_plain(x) for x in data] if isinstance(data, (list, tuple)) else data
+    return np.asarray(data) if isinstance(data, Tensor) else [_plain(x) for x in data] if isinstance(data, (list, tuple)) else data
 
 
 def _new_leaf(array: Any, requires_grad: bool, name: str | None, shared: bool) -> Tensor:
@@ -606,6 +620,7 @@ def run(
     seeds: dict[Node, Any], wanted: Collection[Node], retain: bool, create: bool, targets: Collection[Node] = ()
 ) -> dict[Node, Any]:
     """The backward pass, on arrays, or on Tensors if its result is to be differentiated again."""
+    guards.verify(wanted)
     if not create:
         seeds = {node: getattr(g, "_data", g) for node, g in seeds.items()}
         # An infinite local gradient (sqrt at 0) is an answer, not an accident of this pass: no NumPy warnings from inside it.
@@ -631,7 +646,9 @@ def accumulate(found: dict[Node, Any]) -> None:
     for node in list(found):
         alone = references(found, node) <= _ALONE
         g = found.pop(node)
-        if not isinstance(g, Tensor):
+        if isinstance(g, Tensor):
+            g = ops.copy(g)
+        else:
             g = backend.array_of(g)
             g = wrap(g if alone and g.base is None and g.flags.writeable else g.copy())
         at: Any = node if node.op is None else node.more()
@@ -641,4 +658,4 @@ def accumulate(found: dict[Node, Any]) -> None:
             elif at.grad.requires_grad or g.requires_grad:
                 at.grad = at.grad + g
             else:
-                at.grad._data = at.grad._data + g._data
+                at.grad._data = backend.array_of(at.grad._data + g._data)

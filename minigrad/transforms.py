@@ -55,7 +55,7 @@ def gradients(
         raise ShapeError(f"gradients: {len(outs)} outputs but {len(ups)} grad_outputs; give one each (None for 1)")
     seeds: dict[Node, Any] = {}
     for out, up in zip(outs, ups):
-        g, node = seed(out, up), out._source()
+        g, node = seed(out, up), out._source("gradients")
         seeds[node] = seeds[node] + g if node in seeds else g
     for k, x in enumerate(ins):
         if not isinstance(x, Tensor) or not x.requires_grad:
@@ -77,17 +77,28 @@ def gradients(
     retain = create_graph if retain_graph is None else retain_graph
     path = between(seeds, wanted)
     found = run({node: g for node, g in seeds.items() if node in path}, path, retain, create_graph, set(wanted))
-    return tuple(_given(found.get(node), x) for node, x in zip(targets, ins))
+    with record_mode(recording.get()[0] or GRAD):
+        return tuple(_given(found.get(node)) for node in targets)
 
 
-def _given(g: Any, x: Tensor) -> Tensor | None:
-    if g is None or isinstance(g, Tensor):
-        return g
-    return wrap(backend.array_of(g).copy())
+def _given(g: Any) -> Tensor | None:
+    """A gradient in memory of its own: two inputs may have been given the same array."""
+    if g is None:
+        return None
+    return ops.copy(g) if isinstance(g, Tensor) else wrap(backend.array_of(g).copy())  # type: ignore[no-any-return]
 
 
 def _several(x: Any) -> tuple[Any, ...]:
     return tuple(x) if isinstance(x, (list, tuple)) else (x,)
+
+
+def _checked(f: Any, argnums: Argnums | None) -> None:
+    """Refuse ``mg.grad(f, x)`` where it is written, not where its result is called."""
+    if not callable(f) or any(not isinstance(k, int) for k in (() if argnums is None else _several(argnums))):
+        raise TypeError(
+            f"{_name(f)}: expected a function and the numbers of its arguments, got argnums={argnums!r}. "
+            f"The transform takes a function and returns a function: mg.grad(f)(x), not mg.grad(f, x)."
+        )
 
 
 class Trace:
@@ -95,11 +106,8 @@ class Trace:
 
     def __init__(self, f: Callable[..., Any], args: Sequence[Any], argnums: Argnums | None, kwargs: dict[str, Any]) -> None:
         numbers = range(len(args)) if argnums is None else _several(argnums)
-        if any(not isinstance(k, int) or not -len(args) <= k < len(args) for k in numbers):
-            raise TypeError(
-                f"{_name(f)}: argnums={argnums!r} does not fit {len(args)} positional arguments. The transform takes the function "
-                f"and returns a function: mg.grad(f)(x), not mg.grad(f, x)."
-            )
+        if any(not -len(args) <= k < len(args) for k in numbers):
+            raise TypeError(f"{_name(f)}: argnums={argnums!r} does not fit {len(args)} positional arguments")
         arguments = list(args)
         mode = recording.get()[0]
         with record_mode(ALL if mode == ALL else GRAD):
@@ -109,7 +117,7 @@ class Trace:
             self.output = f(*arguments, **kwargs)
         own = {x.node for x in self.inputs}
         tensors = [t for t in _several(self.output) if isinstance(t, Tensor) and t.requires_grad]
-        outside = (n for n in ancestors(t._source() for t in tensors) if n not in own and n.op is None)
+        outside = (n for n in ancestors(t._source("transforms") for t in tensors) if n not in own and n.op is None)
         self.nested = any(x.node.op is not None for x in self.inputs) or any(True for _ in outside)
 
     def scalar(self, f: Callable[..., Any]) -> Tensor:
@@ -162,6 +170,7 @@ def value_and_grad(f: Callable[..., Any], argnums: Argnums = 0) -> Callable[...,
         >>> value.item(), slope.item()
         (9.0, 6.0)
     """
+    _checked(f, argnums)
 
     def differentiated(*args: Any, **kwargs: Any) -> tuple[Tensor, Any]:
         trace = Trace(f, args, argnums, kwargs)
@@ -206,9 +215,12 @@ def vjp(f: Callable[..., Any], *primals: Any) -> tuple[Any, Callable[..., Any]]:
     outputs = _several(trace.output)
 
     def pull(*upstream: Any) -> Any:
-        given = upstream[0] if len(upstream) == 1 and isinstance(trace.output, tuple) else upstream
+        several = isinstance(trace.output, (list, tuple)) and len(upstream) == 1 and isinstance(upstream[0], (list, tuple))
+        given = tuple(upstream[0]) if several else upstream
+        if len(given) != len(outputs):
+            raise ShapeError(f"vjp: {_name(f)} has {len(outputs)} outputs, got {len(given)} upstream gradients; give one for each")
         total: list[Tensor] | None = None
-        for out, u in zip(outputs, _several(given)):
+        for out, u in zip(outputs, given):
             u = u if isinstance(u, Tensor) else asarray(backend.from_python(u, out.dtype))
             create = trace.nested or u.requires_grad
             parts = trace.pull(out, u, create=create, retain=True)
@@ -275,6 +287,7 @@ def jacobian(f: Callable[..., Any], argnums: Argnums = 0) -> Callable[..., Any]:
         >>> mg.jacobian(mg.softmax)([0.0, 0.0]).numpy().tolist()
         [[0.25, -0.25], [-0.25, 0.25]]
     """
+    _checked(f, argnums)
 
     def differentiated(*args: Any, **kwargs: Any) -> Any:
         trace = Trace(f, args, argnums, kwargs)
@@ -309,6 +322,7 @@ def hessian(f: Callable[..., Any], argnums: Argnums = 0) -> Callable[..., Any]:
         >>> mg.hessian(lambda x: x[0] ** 2 * x[1])([1.0, 2.0]).numpy().tolist()
         [[4.0, 2.0], [2.0, 0.0]]
     """
+    _checked(f, argnums)
     if isinstance(argnums, int):
         return jacobian(grad(f, argnums), argnums)
 

@@ -228,7 +228,7 @@ class _Check:
         self.tolerance = max((_tolerance(kind) for kind in kinds), key=lambda tolerance: tolerance.exact)
         wide = self.call(self.wide)
         self.step = max((_tolerance(y.dtype).step for y in wide), default=TOLERANCES["float64"].step)
-        self.size = float(np.sqrt(sum(np.sum((u * y) ** 2) for u, y in zip(self.upstream, wide))))
+        self.size = float(np.sqrt(sum(np.sum(np.abs(u * y) ** 2) for u, y in zip(self.upstream, wide))))
         wrong = [k for k in self.where if self.values[k].size and not self.agrees(k)]
         if wrong:
             raise self.report(wrong)
@@ -279,7 +279,7 @@ class _Check:
             return self.complex_step(k, v)
         h = (step or self.step) * self.scale(k)
         ahead, behind = (self.weighted({**self.wide, k: self.wide[k] + sign * h * v}) for sign in (1, -1))
-        return float((ahead - behind) / (2 * h))
+        return float(np.real(ahead - behind) / (2 * h))
 
     def complex_step(self, k: int, v: Array) -> float:
         arrays: dict[int, Array] = {j: a.astype(np.promote_types(a.dtype, np.complex64)) for j, a in self.wide.items()}
@@ -297,7 +297,7 @@ class _Check:
         return float(np.imag(total) / COMPLEX_STEP)
 
     def weighted(self, arrays: dict[int, Array]) -> Any:
-        return sum(np.sum(u.astype(np.float64) * y) for u, y in zip(self.upstream, self.call(arrays)))
+        return sum(np.sum(u * y) for u, y in zip(self.upstream, self.call(arrays)))
 
     def scale(self, k: int) -> float:
         """The size of argument ``k``: the root of its mean square."""
@@ -309,8 +309,8 @@ class _Check:
         rtol = self.rtol if self.rtol is not None else t.exact if oracle == "complex" else t.central
         noise = t.noise * self.size / max(1.0, self.scale(k))
         if oracle == "central":
-            # Each of the two values is off by some units in the last place.
-            noise += 8 * float(np.cbrt(2.2e-16) ** 3 if self.step < 1e-5 else self.step**3) * self.size / (self.step * self.scale(k))
+            # Each of the two values is off by some units in the last place, and step**3 is about one unit.
+            noise += 8 * self.step**2 * self.size / self.scale(k)
         return rtol * size + noise
 
     def agrees(self, k: int) -> bool:
@@ -368,7 +368,7 @@ class _Check:
         found = patterns.recognise(
             patterns.Evidence(positions, expected, g, self.others(k, oracle), self.sizes(k)),
             lambda: self.unsummed(k, oracle),
-            lambda: self.slopes(k, int(positions[worst])),
+            lambda: self.slopes(k, int(positions[worst])) if oracle == "central" else None,
         )
         method = "complex step" if oracle == "complex" else "central differences"
         label = f"{name}{list(index)}" if index else name
@@ -424,11 +424,12 @@ class _Check:
             found.append((full, axes))
         return found
 
-    def slopes(self, k: int, position: int) -> tuple[float, float]:
-        """The derivatives to the left and to the right of an element."""
+    def slopes(self, k: int, position: int) -> patterns.Slopes:
+        """The derivatives to the left, to the right, and with a smaller step, of an element."""
         h, v = self.step * self.scale(k), self.unit(k, position)
         behind, here, ahead = (float(np.real(self.weighted({**self.wide, k: self.wide[k] + s * h * v}))) for s in (-1, 0, 1))
-        return (here - behind) / h, (ahead - here) / h
+        narrow = self.along(k, v, "central", self.step / 8)
+        return patterns.Slopes((here - behind) / h, (ahead - here) / h, narrow, float(self.gradients[k].flat[position]))
 
     def subject(self, name: str | None) -> str:
         gradient = "the gradient" if self.order == 1 else f"the derivative of order {self.order}"
@@ -439,7 +440,7 @@ class _Check:
 
 
 def _tolerance(dtype: Any) -> Tolerance:
-    return TOLERANCES.get(np.dtype(dtype).name, TOLERANCES["float64"])
+    return TOLERANCES.get(np.finfo(dtype).dtype.name, TOLERANCES["float64"])
 
 
 def _weights(rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
