@@ -6,6 +6,7 @@ The op table is written once. An array's own type decides which library runs: Nu
 
 from __future__ import annotations
 
+import sys
 from contextvars import ContextVar
 from typing import Any
 
@@ -67,10 +68,12 @@ def cupy() -> Any:
 
 
 def namespace(array: Any) -> Any:
-    """The library an array belongs to: ``numpy``, or the module its type comes from."""
-    if isinstance(array, (ndarray, np.generic)) or not hasattr(array, "__array_namespace__"):
+    """The library an array belongs to: ``numpy``, or the module its type comes from (CuPy's has no ``__array_namespace__``)."""
+    if isinstance(array, (ndarray, np.generic)):
         return np
-    return array.__array_namespace__()
+    if hasattr(array, "__array_namespace__"):
+        return array.__array_namespace__()
+    return sys.modules["cupy"] if type(array).__module__.partition(".")[0] == "cupy" else np
 
 
 def device_of(array: Any) -> str:

@@ -158,7 +158,7 @@ Watch = Callable[[Node, int, Any, Any], None]
 
 def pull_back(
     seeds: dict[Node, Any],
-    wanted: Collection[Node],
+    wanted: set[Node],
     retain: bool = False,
     world: World = ARRAYS,
     targets: Collection[Node] = (),
@@ -189,7 +189,7 @@ def pull_back(
                     g = hook(g)
             if op is None or (targets and node in targets) or (extra is not None and extra.retain):
                 finished[node] = g
-                if op is None:
+                if op is None or wanted.isdisjoint(node.parents):
                     continue
             if not node.live and watch is None:
                 raise FreedGraphError(_freed(node))

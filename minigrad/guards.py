@@ -36,10 +36,6 @@ class Guard(NamedTuple):
     array: weakref.ref[Any]
     mark: int
 
-    def broken(self) -> bool:
-        array = self.array()
-        return array is not None and fingerprint(array) != self.mark
-
 
 class Handed(NamedTuple):
     """A node's values are in ``array``, which somebody outside has been able to write to since ``order``."""
@@ -48,7 +44,11 @@ class Handed(NamedTuple):
     array: weakref.ref[Any]
     mark: int
 
-    broken = Guard.broken
+
+def broken(guard: Guard | Handed) -> bool:
+    """Whether the array is still there and was written to."""
+    array = guard.array()
+    return array is not None and fingerprint(array) != guard.mark
 
 
 def fingerprint(array: Any) -> int:
@@ -113,21 +113,21 @@ def verify(nodes: Collection[Node]) -> None:
     for node in nodes:
         if node.extra is not None:
             for guard in node.extra.guards:
-                if node.live and guard.position in _reads(node, nodes) and guard.broken():
+                if node.live and guard.position in _reads(node, nodes) and broken(guard):
                     raise ChangedValueError(_changed(node, guard.position))
     if _last_hand_out >= 0 and any(node.order < _last_hand_out for node in nodes if node.op is not None):
         _verify_handed_out(nodes)
 
 
 def check(node: Node, order: list[Node]) -> None:
-    """Nothing: all was compared before the pass. (The loop of graph.pull_back need not call this.)"""
+    """Nothing: all was compared before the pass, and the loop of graph.pull_back need not call this."""
 
 
 def _verify_handed_out(nodes: Collection[Node]) -> None:
     """The same for arrays that were handed out after they were recorded; constants too, which no gradient visits."""
-    holders = {p for node in nodes for p in (node, *node.parents) if p is not None and p.extra is not None}
-    handed = {id(h): h for p in holders for h in p.extra.handed}.values()
-    changed = [h.array() for h in handed if h.broken()]
+    extras = [p.extra for p in {p for node in nodes for p in (node, *node.parents)} if p is not None]
+    handed = {id(h): h for extra in extras if extra is not None for h in extra.handed}
+    changed = [h.array() for h in handed.values() if broken(h)]
     for node in nodes if changed else ():
         if node.op is not None and node.live:
             guarded = {guard.position for guard in node.extra.guards} if node.extra is not None else set()

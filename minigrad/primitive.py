@@ -66,11 +66,15 @@ class Op:
     def keep(
         self, parents: tuple[Node | None, ...], values: tuple[Any, ...], reads: Iterable[int] | None = None
     ) -> tuple[Any, ...]:
-        """``values`` without the large ones that no rule reads: None for the output, the parent's node for an operand."""
+        """``values`` without the large ones that no rule reads: None for the output, a node for an operand."""
         reads = self.reads(parents) if reads is None else reads
-        return tuple(
-            v if i in reads or getattr(v, "size", 0) <= KEEP else stand_in
-            for i, (v, stand_in) in enumerate(zip(values, (None, *parents)))
+        y, *operands = values
+        return (
+            y if 0 in reads or getattr(y, "size", 0) <= KEEP else None,
+            *(
+                v if i in reads or getattr(v, "size", 0) <= KEEP else parents[i - 1] or leaf(v, requires_grad=False)
+                for i, v in enumerate(operands, 1)
+            ),
         )
 
     def __repr__(self) -> str:

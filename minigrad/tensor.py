@@ -14,7 +14,21 @@ import numpy as np
 
 from minigrad import backend, guards, ops
 from minigrad.errors import DtypeError, MinigradError, NotInGraphError, ShapeError
-from minigrad.graph import ALL, ARRAYS, GRAD, OFF, Handle, Node, World, ancestors, leaf, next_order, pull_back, record_mode, recording
+from minigrad.graph import (
+    ALL,
+    ARRAYS,
+    GRAD,
+    OFF,
+    Handle,
+    Node,
+    World,
+    ancestors,
+    leaf,
+    next_order,
+    pull_back,
+    record_mode,
+    recording,
+)
 from minigrad.primitive import SPACE
 
 _hook_number = itertools.count().__next__
@@ -450,7 +464,9 @@ class Tensor(Handle):
 
     def __copy__(self) -> Tensor:
         if not self.is_leaf:
-            raise MinigradError("copy of a computed tensor would lose its graph: use detach(), or clone(), which stays in the graph")
+            raise MinigradError(
+                "copy of a computed tensor would lose its graph: use detach(), or clone(), which stays in the graph"
+            )
         twin = _rebuild(type(self), self.data, self.requires_grad, self.name)
         twin._with_node().more().shared = True
         return twin
@@ -504,7 +520,9 @@ def _plain_index(index: Any) -> Any:
 
 def _ufuncs() -> dict[Any, Callable[..., Any]]:
     if not _UFUNCS:
-        _UFUNCS.update({f.op.forward: f for f in vars(ops).values() if hasattr(f, "op")})
+        rows = {name: f for name, f in vars(ops).items() if hasattr(f, "op")}
+        _UFUNCS.update({getattr(np, name): f for name, f in rows.items() if isinstance(getattr(np, name, None), np.ufunc)})
+        _UFUNCS.update({f.op.forward: f for f in rows.values() if isinstance(f.op.forward, np.ufunc)})
     return _UFUNCS
 
 
@@ -590,7 +608,9 @@ def _holds_tensors(data: Any) -> bool:
 
 
 def _plain(data: Any) -> Any:
-    return np.asarray(data) if isinstance(data, Tensor) else [_plain(x) for x in data] if isinstance(data, (list, tuple)) else data
+    return (
+        np.asarray(data) if isinstance(data, Tensor) else [_plain(x) for x in data] if isinstance(data, (list, tuple)) else data
+    )
 
 
 def _new_leaf(array: Any, requires_grad: bool, name: str | None, shared: bool) -> Tensor:
@@ -617,7 +637,7 @@ def seed(output: Tensor, gradient: Any) -> Any:
 
 
 def run(
-    seeds: dict[Node, Any], wanted: Collection[Node], retain: bool, create: bool, targets: Collection[Node] = ()
+    seeds: dict[Node, Any], wanted: set[Node], retain: bool, create: bool, targets: Collection[Node] = ()
 ) -> dict[Node, Any]:
     """The backward pass, on arrays, or on Tensors if its result is to be differentiated again."""
     guards.verify(wanted)
@@ -641,21 +661,34 @@ _ALONE = references({0: np.zeros(1)}, 0)
 _commit = threading.Lock()
 
 
+def own(g: Any) -> Tensor:
+    """A gradient as a Tensor with memory of its own, in the graph of the pass that made it if that was recorded."""
+    if not isinstance(g, Tensor):
+        return wrap(backend.array_of(g).copy())
+    with record_mode(recording.get()[0] or GRAD):
+        return ops.copy(g)  # type: ignore[no-any-return]
+
+
 def accumulate(found: dict[Node, Any]) -> None:
     """Add finished gradients to the ``.grad`` of their tensors. No gradient shares memory with anything else."""
     for node in list(found):
         alone = references(found, node) <= _ALONE
         g = found.pop(node)
-        if isinstance(g, Tensor):
-            g = ops.copy(g)
+        if (
+            isinstance(g, Tensor)
+            or not alone
+            or getattr(g, "base", None) is not None
+            or not getattr(g.flags, "writeable", True)
+        ):
+            g = own(g)
         else:
-            g = backend.array_of(g)
-            g = wrap(g if alone and g.base is None and g.flags.writeable else g.copy())
+            g = wrap(backend.array_of(g))
         at: Any = node if node.op is None else node.more()
         with _commit:
             if at.grad is None:
                 at.grad = g
             elif at.grad.requires_grad or g.requires_grad:
-                at.grad = at.grad + g
+                with record_mode(recording.get()[0] or GRAD):
+                    at.grad = at.grad + g
             else:
                 at.grad._data = backend.array_of(at.grad._data + g._data)

@@ -13,7 +13,7 @@ from typing import Any
 from minigrad import backend, ops
 from minigrad.errors import NotInGraphError, ShapeError
 from minigrad.graph import ALL, GRAD, Node, ancestors, between, leaf, record_mode, recording
-from minigrad.tensor import Tensor, asarray, run, seed, wrap
+from minigrad.tensor import Tensor, asarray, own, run, seed, wrap
 
 Argnums = int | tuple[int, ...]
 
@@ -77,15 +77,7 @@ def gradients(
     retain = create_graph if retain_graph is None else retain_graph
     path = between(seeds, wanted)
     found = run({node: g for node, g in seeds.items() if node in path}, path, retain, create_graph, set(wanted))
-    with record_mode(recording.get()[0] or GRAD):
-        return tuple(_given(found.get(node)) for node in targets)
-
-
-def _given(g: Any) -> Tensor | None:
-    """A gradient in memory of its own: two inputs may have been given the same array."""
-    if g is None:
-        return None
-    return ops.copy(g) if isinstance(g, Tensor) else wrap(backend.array_of(g).copy())  # type: ignore[no-any-return]
+    return tuple(own(found[node]) if node in found else None for node in targets)
 
 
 def _several(x: Any) -> tuple[Any, ...]:
@@ -218,7 +210,9 @@ def vjp(f: Callable[..., Any], *primals: Any) -> tuple[Any, Callable[..., Any]]:
         several = isinstance(trace.output, (list, tuple)) and len(upstream) == 1 and isinstance(upstream[0], (list, tuple))
         given = tuple(upstream[0]) if several else upstream
         if len(given) != len(outputs):
-            raise ShapeError(f"vjp: {_name(f)} has {len(outputs)} outputs, got {len(given)} upstream gradients; give one for each")
+            raise ShapeError(
+                f"vjp: {_name(f)} has {len(outputs)} outputs, got {len(given)} upstream gradients; give one for each"
+            )
         total: list[Tensor] | None = None
         for out, u in zip(outputs, given):
             u = u if isinstance(u, Tensor) else asarray(backend.from_python(u, out.dtype))

@@ -32,15 +32,24 @@ KINDS = {
     "op": ("operation", f'style="filled" fillcolor="#FFFFFF" color="{INK}"'),
     "output": ("output", f'style="filled" fillcolor="#F0F0F0" color="{INK}" penwidth=2.5'),
     "hidden": ("", f'style="dotted" color="{LINE}"'),
+    "reference": ("drawn in full elsewhere", f'style="rounded,dotted" color="{LINE}" width=0.3 height=0.3'),
 }  # fmt: skip
 LEGEND = {
-    "input": '<TD BORDER="1" STYLE="ROUNDED" BGCOLOR="#E3F1FA">{}</TD>',
-    "parameter": '<TD><TABLE BORDER="1" CELLBORDER="1" CELLSPACING="2" CELLPADDING="3">'
-    '<TR><TD BGCOLOR="#FFF3D6">{}</TD></TR></TABLE></TD>',
-    "constant": '<TD BORDER="1" STYLE="DASHED" COLOR="' + LINE + '">{}</TD>',
-    "op": '<TD BORDER="1">{}</TD>',
-    "output": '<TD BORDER="3" BGCOLOR="#F0F0F0">{}</TD>',
+    "input": 'BORDER="1" CELLBORDER="0" CELLSPACING="0" STYLE="ROUNDED" BGCOLOR="#E3F1FA"',
+    "parameter": 'BORDER="1" CELLBORDER="1" CELLSPACING="2" BGCOLOR="#FFF3D6"',
+    "constant": f'BORDER="1" CELLBORDER="0" CELLSPACING="0" STYLE="DASHED" COLOR="{LINE}"',
+    "op": 'BORDER="1" CELLBORDER="0" CELLSPACING="0"',
+    "reference": f'BORDER="1" CELLBORDER="0" CELLSPACING="0" STYLE="ROUNDED,DOTTED" COLOR="{LINE}"',
+    "output": 'BORDER="3" CELLBORDER="0" CELLSPACING="0" BGCOLOR="#F0F0F0"',
 }  # fmt: skip
+
+
+CAREFUL, FAR = 500, 8
+"""Where arrows cross more than CAREFUL layers in all, Graphviz's routing of them takes seconds, then hours (a weight shared by 40
+steps: 1,600 layers, 6 s; by 100 steps: minutes), and nobody can follow them. Then a named value that is used more than FAR layers
+away is referred to by its name there."""
+ROUGH = " splines=line nslimit=0.5 nslimit1=2 mclimit=0.1"
+"""Straight arrows and a less patient placement, if that was not enough."""
 
 
 class Drawing:
@@ -160,27 +169,56 @@ def draw(
 
 def source(r: Records, *, edges: Edges = "contribution", rankdir: str = "LR", legend: bool = True, title: str = "") -> str:
     """The DOT text of a drawing of records."""
+    layers = _layers(r)
+    names = {v.id: v.name for v in r.values if v.name}
+    span = {e: layers[e.target] - layers[e.source] for e in r.edges}
+    far = {e: n for e, n in span.items() if n > FAR and e.source in names} if sum(span.values()) > CAREFUL else {}
+    rough = sum(span.values()) - sum(far.values()) > CAREFUL
     lines = [
         "digraph minigrad {",
-        f'  graph [rankdir={rankdir} fontname="{FONT}" fontsize=10 fontcolor="{INK}" nodesep=0.3 ranksep=0.5 ordering=in bgcolor="white"',
-        f"    labelloc=b label={_below(r, legend)}]",
+        f'  graph [rankdir={rankdir} fontname="{FONT}" fontsize=10 fontcolor="{INK}" nodesep=0.3 ranksep=0.5 bgcolor="white"',
+        f"    ordering=in{ROUGH if rough else ''} labelloc=b label={_below(r, legend, bool(far))}]",
         f'  node [shape=box margin="0.06,0.04" fontname="{FONT}" fontsize=11 fontcolor="{INK}"]',
         f'  edge [fontname="{FONT}" fontsize=10 fontcolor="{BACKWARD}" color="{LINE}" arrowsize=0.7]',
     ]
-    body = [_node(value, r) for value in r.values]
+    body = [_node(value) for value in r.values]
     if r.hidden:
         text = f"\N{HORIZONTAL ELLIPSIS} {r.hidden} more value{'s' * (r.hidden > 1)} (limit={len(r.values)})"
         body.append(f'  more [label="{text}" {KINDS["hidden"][1]} fontcolor="{FAINT}"]')
         body += [f"  more -> {cut} [style=dotted]" for cut in r.cut]
-    body += [_edge(edge, edges) for edge in r.edges]
+        body += [f"  {v.id} -> more [style=dotted]" for v in r.values if v.unseen]
+    made = {v.id for v in r.values if v.op}  # the path from value to value runs straight, the leaves stand beside it
+    references: dict[tuple[str, str], str] = {}
+    for e in r.edges:
+        start = e.source
+        if e in far:
+            start = references.setdefault((e.source, e.target), f"r{len(references)}")
+            if start == f"r{len(references) - 1}":
+                label = f"<I>{escape(fmt.plain(names[e.source]))}</I>"
+                body.append(f"  {start} [label=<{label}> {KINDS['reference'][1]}]")
+        body.append(_edge(e, start, edges, straight=e.source in made))
     if title:
         heading = f'  label=<<B>{escape(fmt.plain(title, 200))}</B>> labelloc=t fontsize=14 color="white"'
         body = ["  subgraph cluster_title {", heading, *body, "  }"]
     return "\n".join([*lines, *body, "}"]) + "\n"
 
 
+def _layers(r: Records) -> dict[str, int]:
+    """About where Graphviz will place each value: one layer after its operands; what has none, right before its first use."""
+    operands: dict[str, list[str]] = {v.id: [] for v in r.values}
+    first: dict[str, int] = {}
+    layers: dict[str, int] = {}
+    for e in r.edges:
+        operands[e.target].append(e.source)
+    for v in r.values:
+        layers[v.id] = 1 + max((layers[source] for source in operands[v.id]), default=0)
+        for source in operands[v.id]:
+            first[source] = min(first.get(source, layers[v.id]), layers[v.id])
+    return {key: layer if operands[key] else first.get(key, 1) - 1 for key, layer in layers.items()}
+
+
 # Boxes
-def _node(v: Value, r: Records) -> str:
+def _node(v: Value) -> str:
     name = f"<B>{escape(fmt.plain(v.name))}</B>" if v.name else ""
     if v.kind == "constant":
         return f"  {v.id} [label=<{_small(v.value, v.shape)}> {KINDS[v.kind][1]} tooltip={_quote('constant')}]"
@@ -242,7 +280,11 @@ def _small(array: Array | None, shape: tuple[int, ...] | None) -> str:
     """A value without a box of its own rows: a constant, or what is written on an arrow."""
     if array is None:
         return "<I>not kept</I>"
-    return escape(fmt.line(array)) if fmt.is_small(array) and array.size <= 4 else escape(f"array {fmt.shape(shape or ())}")
+    return (
+        escape(fmt.line(array, fmt.GIVEN))
+        if fmt.is_small(array) and array.size <= 4
+        else escape(f"array {fmt.shape(shape or ())}")
+    )
 
 
 def _tip(v: Value) -> str:
@@ -252,7 +294,7 @@ def _tip(v: Value) -> str:
 
 
 # Arrows
-def _edge(e: Edge, show: Edges) -> str:
+def _edge(e: Edge, start: str, show: Edges, straight: bool) -> str:
     told = []
     if show in ("contribution", "both") and e.contribution is not None:
         told.append(_flow(e.contribution))
@@ -260,9 +302,10 @@ def _edge(e: Edge, show: Edges) -> str:
         told.append(f'<FONT COLOR="{INK}">local {_flow(e.local)}</FONT>')
     label = "<BR/>".join(told)
     attributes = [f"label=<{label}>"] if label else []
+    attributes += ["weight=4"] if straight else []
     if e.rule:
         attributes.append(f"tooltip={_quote(f'operand {e.operand + 1}: {e.rule}')}")
-    return f"  {e.source} -> {e.target}" + (f" [{' '.join(attributes)}]" if attributes else "")
+    return f"  {start} -> {e.target}" + (f" [{' '.join(attributes)}]" if attributes else "")
 
 
 def _flow(array: Array) -> str:
@@ -271,17 +314,20 @@ def _flow(array: Array) -> str:
     return escape(fmt.line(array)) if array.ndim <= 2 and 0 < array.size <= 3 else f"norm {escape(fmt.norm(array))}"
 
 
-def _below(r: Records, legend: bool) -> str:
+def _below(r: Records, legend: bool, references: bool) -> str:
     """What stands below the drawing: the legend, and what could not be shown."""
     note = f'<TR><TD ALIGN="LEFT"><FONT COLOR="{BACKWARD}">{escape(fmt.plain(r.note, 400))}</FONT></TD></TR>' if r.note else ""
     if not legend:
         return f'<<TABLE BORDER="0">{note}</TABLE>>' if note else '""'
-    kinds = [kind for kind in LEGEND if any(v.kind == kind for v in r.values)]
-    cells = "".join(LEGEND[kind].format(KINDS[kind][0]) for kind in kinds)
+    kinds = [kind for kind in LEGEND if references and kind == "reference" or any(v.kind == kind for v in r.values)]
+    cells = "".join(
+        f'<TD><TABLE CELLPADDING="3" {LEGEND[kind]}><TR><TD>{"<I>name</I>: " * (kind == "reference")}{KINDS[kind][0]}</TD></TR></TABLE></TD>'
+        for kind in kinds
+    )
     cells += f'<TD><FONT COLOR="{FORWARD}">value</FONT></TD>'
     if r.differentiated:
         cells += f'<TD><FONT COLOR="{BACKWARD}">gradient; on an arrow: what flows back along it</FONT></TD>'
-    inner = f'<TABLE BORDER="0" CELLBORDER="0" CELLSPACING="6" CELLPADDING="3"><TR>{cells}</TR></TABLE>'
+    inner = f'<TABLE BORDER="0" CELLBORDER="0" CELLSPACING="0" CELLPADDING="4"><TR>{cells}</TR></TABLE>'
     return f'<<TABLE BORDER="0" CELLSPACING="0"><TR><TD HEIGHT="12"></TD></TR><TR><TD>{inner}</TD></TR>{note}</TABLE>>'
 
 
@@ -304,12 +350,18 @@ def render(dot: str, kind: Literal["svg", "png", "pdf"]) -> bytes:
     except ImportError:
         pygraphviz = None
     if pygraphviz is not None:
-        with _one_at_a_time, _quiet():  # Graphviz as a library keeps global state
+        said: list[str] = []
+        with _one_at_a_time, _listening(said):  # Graphviz as a library keeps global state, and reports errors on stderr
             graph = pygraphviz.AGraph(string=dot)
             try:
-                return bytes(graph.draw(format=kind, prog="dot"))
+                image = bytes(graph.draw(format=kind, prog="dot"))
             finally:
                 graph.close()
+        if any(line.startswith("Error") for line in said):
+            raise RuntimeError(f"Graphviz failed: {' '.join(said)}")
+        if said:  # advice of Graphviz, or what another thread wrote
+            print(*said, sep="\n", file=sys.stderr)
+        return image
     program = shutil.which("dot")
     if program is None:
         raise ImportError("drawing needs Graphviz: pip install 'minigrad[viz]' brings it (the text in .source needs nothing)")
@@ -320,12 +372,12 @@ def render(dot: str, kind: Literal["svg", "png", "pdf"]) -> bytes:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """Drop what Fontconfig, a C library, says about the machine's font files; pass on whatever else is written meanwhile."""
+def _listening(said: list[str]) -> Iterator[None]:
+    """Collect the lines that C libraries write to stderr, but for what Fontconfig finds unusual in the machine's font files."""
     try:
         sys.stderr.flush()
         before = os.dup(2)
-    except (OSError, AttributeError, ValueError):
+    except (OSError, AttributeError, ValueError):  # no stderr (pythonw)
         yield
         return
     with tempfile.TemporaryFile() as caught:
@@ -334,10 +386,10 @@ def _quiet() -> Iterator[None]:
             yield
         finally:
             os.dup2(before, 2)
-            caught.seek(0)
-            said = [line for line in caught.read().splitlines(keepends=True) if not line.startswith(b"Fontconfig warning")]
-            os.write(before, b"".join(said))
             os.close(before)
+            caught.seek(0)
+            lines = caught.read().decode(errors="replace").splitlines()
+            said += [line for line in lines if line and not line.startswith("Fontconfig warning")]
 
 
 def write(path: Path, content: bytes) -> None:

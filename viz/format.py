@@ -10,6 +10,8 @@ import numpy as np
 
 Array = np.ndarray[Any, Any]
 DIGITS = 4
+GIVEN = 7
+"""Digits of a number that the user wrote."""
 VECTOR, SIDE = 6, 4
 """Vectors of up to VECTOR elements and matrices of up to SIDE x SIDE are printed in full."""
 NAME = 40

@@ -7,9 +7,9 @@ engine's own backward loop runs once more over the same values, and a callback w
 from __future__ import annotations
 
 import inspect
-from collections import deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -27,7 +27,7 @@ Key = tuple[Node | None, int, int]
 """What is shown as one box: a node of the graph, or a constant, told by the array or by its place among the operands."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Value:
     """One value of the graph: a box of the drawing.
 
@@ -46,6 +46,7 @@ class Value:
         accumulated: a leaf's ``.grad``, where it is not ``gradient``: it holds other backward passes too.
         scope: the path of the module that made it.
         where: file and line of the user's program, kept while inspecting.
+        unseen: how many of its uses are by values that a limit left out.
         later: whether ``value`` is the tensor's present one, because the graph did not keep the one it computed with.
     """
 
@@ -64,6 +65,7 @@ class Value:
     accumulated: Array | None
     scope: tuple[str, ...]
     where: str
+    unseen: int
     later: bool
 
     @property
@@ -72,7 +74,7 @@ class Value:
         return self.name or self.op or self.kind
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Edge:
     """One use of a value by an operation: an arrow of the drawing.
 
@@ -94,7 +96,7 @@ class Edge:
     local: Array | None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Records:
     """A graph, ready to be shown.
 
@@ -170,11 +172,11 @@ def records(t: Any, *, gradient: Any = None, backward: bool | None = None, limit
     if root is None:
         return _alone(t)
     graph = _everything(root)
-    shown, hidden = _nearest(root, graph, limit)
+    shown, hidden, uses = _nearest(root, graph, limit)
     seed = _seed(t, root, gradient, backward)
     gradients, parts, note = _differentiate(root, graph, shown, seed) if seed is not None else ({}, {}, "")
     names, handles = _user_names(t, graph, shown)
-    return _assemble(root, shown, hidden, seed is not None, gradients, parts, names, handles, note)
+    return _assemble(root, shown, hidden, uses, seed is not None, gradients, parts, names, handles, note)
 
 
 # Which values there are
@@ -211,27 +213,31 @@ def _optional(forward: Any, i: int) -> bool:
     return i < len(arguments) and arguments[i].default is None
 
 
-def _nearest(root: Node, graph: list[Node], limit: int | None) -> tuple[dict[Key, tuple[Node, int]], int]:
-    """The boxes nearest to the output, each with a place where its value can be read, and how many are left out."""
+def _nearest(root: Node, graph: list[Node], limit: int | None) -> tuple[dict[Key, tuple[Node, int]], int, dict[Key, int]]:
+    """The boxes nearest to the output, each with a place where its value can be read; how many are left out; all uses counted."""
     start: Key = (root, 0, 0)
     place: dict[Key, tuple[Node, int]] = {start: (root, -1)}
     queue = deque([start])
+    uses: dict[Key, int] = defaultdict(int)
     while queue:
         node = queue.popleft()[0]
         for i in range(len(node.parents)) if node is not None else ():
             assert node is not None
             key = _key(node, i)
-            if key is not None and key not in place:
+            if key is None:
+                continue
+            uses[key] += 1
+            if key not in place:
                 place[key] = (node, i)
                 queue.append(key)
-            elif key is not None and key != start:
+            elif key != start:
                 user, j = place[key]
                 # Read a node's value where it was kept; list a constant before its oldest use.
                 if not _is_kept((user, j)) if key[0] is not None else node.order < user.order:
                     place[key] = (node, i)
     keys = list(place)
     kept = keys[:limit]
-    return {key: place[key] for key in kept}, len(keys) - len(kept)
+    return {key: place[key] for key in kept}, len(keys) - len(kept), uses
 
 
 def _is_kept(place: tuple[Node, int]) -> bool:
@@ -343,6 +349,7 @@ def _assemble(
     root: Node,
     shown: dict[Key, tuple[Node, int]],
     hidden: int,
+    uses: dict[Key, int],
     differentiated: bool,
     gradients: dict[Node, Any],
     parts: dict[tuple[Node, int], tuple[Any, Any]],
@@ -373,6 +380,8 @@ def _assemble(
                 edges.append(Edge(ids[operand], ids[key], i, rules[i] if i < len(rules) else "", _plain(part), _plain(local)))
             elif operand is not None and ids[key] not in cut[-1:]:
                 cut.append(ids[key])
+    seen = Counter(e.source for e in edges)
+    values = [replace(v, unseen=uses[key] - seen[v.id]) for key, v in zip(ordered, values)] if hidden else values
     return Records(tuple(values), tuple(edges), ids[root, 0, 0], differentiated, hidden, tuple(cut), note)
 
 
@@ -404,7 +413,7 @@ def _value(
         math=op.math if op else "", operands=formula.operands(op) if op else (), rules=formula.formulas(op) if op else (),
         shape=tuple(node.shape), dtype=str(node.dtype), value=_plain(kept), gradient=own,
         accumulated=held if held is not None and (own is None or not _same(held, own)) else None,
-        scope=node.scope, where=str(where or ""), later=later,
+        scope=node.scope, where=str(where or ""), unseen=0, later=later,
     )  # fmt: skip
 
 
@@ -418,7 +427,7 @@ def _constant(key: str, constant: Key, place: tuple[Node, int], names: dict[int,
     return Value(
         id=key, kind="input" if name else "constant", name=name, op="", gate="", math="", operands=(), rules=(),
         shape=None if value is None else value.shape, dtype="" if not hasattr(raw, "dtype") else str(raw.dtype), value=value,
-        gradient=None, accumulated=None, scope=(), where="", later=False,
+        gradient=None, accumulated=None, scope=(), where="", unseen=0, later=False,
     )  # fmt: skip
 
 
@@ -429,7 +438,7 @@ def _alone(t: Handle) -> Records:
     assert value is not None
     alone = Value(
         id="n0", kind="input", name=name, op="", gate="", math="", operands=(), rules=(), shape=value.shape,
-        dtype=str(value.dtype), value=value, gradient=None, accumulated=None, scope=(), where="", later=False,
+        dtype=str(value.dtype), value=value, gradient=None, accumulated=None, scope=(), where="", unseen=0, later=False,
     )  # fmt: skip
     return Records((alone,), (), "n0", False, 0, (), "")
 

@@ -102,7 +102,7 @@ def table(r: Records, digits: int = fmt.DIGITS) -> str:
 def _labels(r: Records, digits: int) -> dict[str, str]:
     """How a value is referred to: by its name; a constant by its number; any other by its row."""
     rows = (v for v in r.values if not _is_number(v))
-    return {v.id: fmt.line(v.value, digits) for v in r.values if _is_number(v)} | {
+    return {v.id: fmt.line(v.value, max(digits, fmt.GIVEN)) for v in r.values if _is_number(v)} | {
         v.id: fmt.plain(v.name) if v.name else f"#{n}" for n, v in enumerate(rows, 1)
     }
 
@@ -151,11 +151,12 @@ def _backward(r: Records, labels: dict[str, str], digits: int) -> str:
     rows: list[list[str] | str] = []
     for v, uses, operands in r.backward():
         got = [e for e in uses if e.contribution is not None]
-        if len(got) > 1 and v.gradient is not None:
-            terms = " + ".join(_signed(e.contribution, digits) for e in got)
-            terms = terms if len(terms) <= WIDEST else f"the sum of {len(got)} contributions"
+        met = len(got) + v.unseen
+        if met > 1 and v.gradient is not None:
+            terms = " + ".join(_signed(e.contribution, digits) for e in got) + f" + {v.unseen} left out" * bool(v.unseen)
+            terms = terms if len(terms) <= WIDEST else f"the sum of {met} contributions"
             rows.append(
-                f"d{top}/d{labels[v.id]} = {terms} = {fmt.line(v.gradient, digits)}   (gradient adder: {len(got)} paths meet)"
+                f"d{top}/d{labels[v.id]} = {terms} = {fmt.line(v.gradient, digits)}   (gradient adder: {met} paths meet)"
             )
         made = f"{labels[v.id]} = {_made(v, operands, labels, r)}" if v.op else ""
         told = [e for e in operands if e.contribution is not None]

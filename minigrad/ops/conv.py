@@ -72,6 +72,12 @@ def _in_size(out: Ints, kernel: Ints, stride: Ints, padding: Pairs, dilation: In
 
 # Convolution: the trilinear form  sum x[n, c, stride*m + dilation*k - low] * w[o, c, k] * g[n, o, m].  Its derivative in any
 # one of x, w and g is one of three operations on the other two, and so are all their derivatives in turn.
+#
+# Best time over PyTorch 2.13's best (a shared machine of 2 cores, float32), forward / weight gradient / input gradient:
+#   (64, 1, 28, 28) * (6, 1, 5, 5), padding 2    2.6 / 2.2 / 0.4     (16, 32, 32, 32) * (64, 32, 3, 3), stride 2   3.1 / 3.0 / 2.7
+#   (64, 6, 14, 14) * (16, 6, 5, 5)              3.3 / 1.9 / 2.1     (16, 32, 32, 32) * (64, 8, 3, 3), 4 groups    3.0 / 2.5 / 6.0
+#   (16, 64, 32, 32) * (64, 64, 3, 3), padding 1 1.8 / 1.5 / 1.8     the same, one channel to a group              7.0 / 8.0 / 6.5
+#   (16, 64, 32, 32) * (64, 64, 1, 1)            1.3 / 1.4 / 1.3     (16, 3, 32, 32) * (64, 3, 4, 4), stride 4     2.6 / 2.5 / 0.7
 
 
 def _pointwise(kernel: Ints, stride: Ints, padding: Pairs) -> bool:
@@ -141,7 +147,7 @@ def _weight_forward(x: Any, g: Any, stride: Ints, padding: Pairs, dilation: Ints
     for images, outputs, columns in _columns(x, out, kernel, stride, padding, dilation):
         part = xp.moveaxis(g[images, :, outputs], 0, -1).reshape(groups, width, columns.shape[1]).swapaxes(-1, -2)
         columns = columns.reshape(groups, depth, columns.shape[1])
-        # OpenBLAS splits long thin products badly: (25, 10192) @ (10192, 6) takes 3 times as long as in pieces of 4096.
+        # OpenBLAS splits long thin products badly: (25, 8192) @ (8192, 6) takes 3 times as long as in pieces of 4096.
         for p in range(0, columns.shape[2], 4096):
             w += columns[:, :, p : p + 4096] @ part[:, p : p + 4096]
     return w.swapaxes(-1, -2).reshape(O, C // groups, *kernel)
@@ -203,6 +209,7 @@ _conv_weight: Callable[..., Any] = primitive(
 
 
 # Pooling. Which position in the window won is found when the gradient is asked for: forward keeps only what it was given.
+# 2 x 2 on (64, 6, 28, 28), best times: 0.18 ms forward, 0.47 backward (PyTorch, which keeps indices: 0.78 and 0.09).
 
 
 def _lowest(xp: Any, dtype: Any) -> Any:
@@ -223,7 +230,7 @@ def _max_forward(x: Any, kernel: Ints, stride: Ints, padding: Pairs, dilation: I
 def _winner_forward(x: Any, y: Any, kernel: Ints, stride: Ints, padding: Pairs, dilation: Ints) -> Any:
     xp, n, count = namespace(x), len(kernel), prod(kernel)
     dtype = np.dtype("uint8" if count < 256 else "int32")
-    # Counted from the end, so that the first of equals is the largest: a maximum over bytes, 5 times as fast as copyto(where=).
+    # Counted from the end, so that the first of equals is the largest: a maximum over bytes, 7 us where copyto(where=) takes 200.
     rank = xp.zeros(y.shape, dtype=dtype)
     nan = bool((y != y).any())
     for k, outputs, inputs in _taps(x.shape[-n:], y.shape[-n:], kernel, stride, _low(padding), dilation):
@@ -248,12 +255,14 @@ def _place_forward(g: Any, winner: Any, kernel: Ints, stride: Ints, padding: Pai
     size = _in_size(g.shape[-n:], kernel, stride, padding, dilation)
     x = xp.zeros((*g.shape[:-n], *size), dtype=g.dtype)
     apart = all(s > d * (k - 1) for k, s, d in zip(kernel, stride, dilation))
+    # A product with the mask takes a quarter of the time of where(), but 0 * inf is not 0.
+    finite = bool(xp.isfinite(g).all())
     for k, outputs, inputs in _taps(size, g.shape[-n:], kernel, stride, _low(padding), dilation):
-        part = xp.where(winner[..., *outputs] == k, g[..., *outputs], 0)
-        if apart:
-            x[..., *inputs] = part
+        part, hit, target = g[..., *outputs], winner[..., *outputs] == k, x[..., *inputs]
+        if apart and finite:
+            xp.multiply(part, hit, out=target)
         else:
-            x[..., *inputs] += part
+            target += part * hit if finite else xp.where(hit, part, 0)
     return x
 
 
@@ -391,11 +400,11 @@ Size = int | Sequence[int]
 
 def _spread(value: Any, n: int, what: str, least: int = 1) -> Ints:
     """``value`` for each of ``n`` axes."""
-    given = (value,) if hasattr(value, "__index__") else tuple(value)
-    several = tuple(v.__index__() for v in (given * n if len(given) == 1 else given))
-    if len(several) != n or min(several) < least:
+    given = tuple(value) if isinstance(value, (tuple, list)) else (value,)
+    several = given * n if len(given) == 1 else given
+    if len(several) != n or not all(hasattr(v, "__index__") and v >= least for v in several):
         raise ShapeError(f"{what}={value!r}: expected an integer of at least {least}, or {n} of them")
-    return several
+    return tuple(v.__index__() for v in several)
 
 
 def _batched(x: Any, n: int, op: str) -> tuple[Any, bool]:
@@ -449,7 +458,8 @@ def _channels(op: str, x: Any, weight: Any, bias: Any, groups: int, n: int, inpu
 def _convolve(n: int, x: Any, weight: Any, bias: Any, stride: Size, padding: Size | str, dilation: Size, groups: int) -> Any:
     op = f"conv{n}d"
     (x, single), weight = _batched(x, n, op), _given(weight)
-    bias = _channels(op, x, weight, bias, groups, n, weight.shape[1] * groups if weight.ndim > 1 else 0, weight.shape[0])
+    outer, inner = (*weight.shape, 0, 0)[:2]
+    bias = _channels(op, x, weight, bias, groups, n, inner * groups, outer)
     kernel, steps, spaces = weight.shape[2:], _spread(stride, n, f"{op}: stride"), _spread(dilation, n, f"{op}: dilation")
     if padding == "same":
         if prod(steps) != 1:
@@ -471,7 +481,8 @@ def _convolve_transposed(
 ) -> Any:
     op = f"conv_transpose{n}d"
     (x, single), weight = _batched(x, n, op), _given(weight)
-    bias = _channels(op, x, weight, bias, groups, n, weight.shape[0], weight.shape[1] * groups if weight.ndim > 1 else 0)
+    outer, inner = (*weight.shape, 0, 0)[:2]
+    bias = _channels(op, x, weight, bias, groups, n, outer, inner * groups)
     kernel, steps, spaces = weight.shape[2:], _spread(stride, n, f"{op}: stride"), _spread(dilation, n, f"{op}: dilation")
     extra, pads = _spread(output_padding, n, f"{op}: output_padding", 0), _spread(padding, n, f"{op}: padding", 0)
     if any(e >= max(s, d) for e, s, d in zip(extra, steps, spaces)):

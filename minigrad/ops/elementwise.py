@@ -47,7 +47,7 @@ where: Operation = primitive(
     gate="gradient router",
     math="a where c, else b",
     elementwise=True,
-    mask=lambda i, c, a, b: c != 0 if i == 1 else c == 0,
+    mask=lambda i, c, a, b: np.not_equal(c, 0) if i == 1 else np.equal(c, 0),
 )
 
 
@@ -89,11 +89,18 @@ def _one_less(b: Any) -> Any:
     return where(b == 0, 1, b - 1)
 
 
+def _log_of_base(a: Any) -> Any:
+    """``log(a)``, and 0 where a = 0; of a Python number as one, whose dtype is nobody's."""
+    if isinstance(a, (int, float)):
+        return math.log(a or 1) if a >= 0 else math.nan
+    return log(where(a == 0, 1, a))
+
+
 power = primitive(
     np.power,
     lambda g, y, a, b: g * (b * a ** _one_less(b)),
-    lambda g, y, a, b: g * y * log(where(a == 0, 1, a)),
-    needs=("ab", "yab"),
+    lambda g, y, a, b: g * y * _log_of_base(a),
+    needs=("ab", "ya"),
     gate="power rule",
     math="a**b",
     kink="at a = 0 the exponent's gradient is 0; at b = 0 the base's gradient is 0",

@@ -124,7 +124,6 @@ DOMAINS: dict[str, Domain] = {
             Case(((2, 3),), {"dtype": "float64"}),
             Case(((),), {"dtype": "float64"}),
             Case(((0,),), {"dtype": "float64"}),
-            Case(((2,),), {"dtype": "complex128"}),
         ),
         analytic=False,
     ),

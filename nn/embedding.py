@@ -1,0 +1,72 @@
+"""Embedding: a table whose rows are learned."""
+
+from __future__ import annotations
+
+from typing import Any, Self
+
+from minigrad.nn import functional as F
+from minigrad.nn import init
+from minigrad.nn.module import Module, Parameter, empty_parameter
+
+
+class Embedding(Module):
+    """y[...] = W[x[...]]: integers (...) to vectors (..., embedding_dim), the rows of a table.
+
+    Args:
+        num_embeddings: how many rows, such as words.
+        embedding_dim: their length.
+        padding_idx: the row that stands for padding: zero at first, and without gradient.
+        max_norm: rows that are looked up and longer than this are shortened to it.
+        norm_type: p of that norm.
+        scale_grad_by_freq: divide a row's gradient by how often it was looked up in the batch.
+        sparse: gradients are dense here, so only False.
+        device: where the table goes.
+        dtype: its dtype.
+
+    Attributes:
+        weight: (num_embeddings, embedding_dim), at first N(0, 1).
+
+    Example:
+        >>> import minigrad as mg
+        >>> from minigrad import nn
+        >>> nn.Embedding(10, 3)(mg.tensor([[1, 2], [4, 3]])).shape
+        (2, 2, 3)
+    """
+
+    def __init__(
+        self, num_embeddings: int, embedding_dim: int, padding_idx: int | None = None, max_norm: float | None = None,
+        norm_type: float = 2.0, scale_grad_by_freq: bool = False, sparse: bool = False, device: str | None = None,
+        dtype: Any = None,
+    ) -> None:  # fmt: skip
+        if padding_idx is not None and not -num_embeddings <= padding_idx < num_embeddings:
+            raise IndexError(f"Embedding: padding_idx {padding_idx} is not one of its {num_embeddings} rows")
+        self.num_embeddings, self.embedding_dim = num_embeddings, embedding_dim
+        self.padding_idx = None if padding_idx is None else padding_idx % num_embeddings
+        self.max_norm, self.norm_type = max_norm, norm_type
+        self.scale_grad_by_freq, self.sparse = scale_grad_by_freq, sparse
+        self.weight = empty_parameter((num_embeddings, embedding_dim), device, dtype)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draw the first values again."""
+        init.normal_(self.weight)
+        if self.padding_idx is not None:
+            self.weight._data[self.padding_idx] = 0
+
+    @classmethod
+    def from_pretrained(cls, embeddings: Any, freeze: bool = True, **options: Any) -> Self:
+        """A table with given rows, not learned unless ``freeze`` is False. ``options`` as for the class."""
+        weight = Parameter(embeddings, requires_grad=not freeze)
+        out = cls(*weight.shape, **options, dtype=weight.dtype)
+        out.weight = weight
+        return out
+
+    def forward(self, input: Any) -> Any:
+        return F.embedding(
+            input, self.weight, self.padding_idx, self.max_norm, self.norm_type, self.scale_grad_by_freq, self.sparse
+        )
+
+    def extra_repr(self) -> str:
+        shown = {"padding_idx": None, "max_norm": None, "norm_type": 2.0, "scale_grad_by_freq": False}
+        rest = [f"{name}={getattr(self, name)}" for name, default in shown.items() if getattr(self, name) != default]
+        return ", ".join([str(self.num_embeddings), str(self.embedding_dim), *rest])

@@ -1,0 +1,704 @@
+"""The layers as functions, without state: compositions of minigrad's operations, so every gradient of any order is theirs.
+
+Arguments are PyTorch's, ``input`` first. They map Tensors to Tensors and plain arrays to plain arrays. ``inplace`` is accepted
+where PyTorch has it, and changes nothing: a value that a gradient rule may need is never overwritten.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from minigrad import ops, random
+from minigrad.errors import ShapeError
+from minigrad.modes import no_grad
+from minigrad.ops import (
+    adaptive_avg_pool1d,
+    adaptive_avg_pool2d,
+    adaptive_avg_pool3d,
+    adaptive_max_pool1d,
+    adaptive_max_pool2d,
+    adaptive_max_pool3d,
+    avg_pool1d,
+    avg_pool2d,
+    avg_pool3d,
+    conv1d,
+    conv2d,
+    conv3d,
+    conv_transpose1d,
+    conv_transpose2d,
+    conv_transpose3d,
+    fold,
+    max_pool1d,
+    max_pool2d,
+    max_pool3d,
+    relu,
+    sigmoid,
+    tanh,
+    unfold,
+)
+from minigrad.tensor import Tensor, asarray
+
+__all__ = [
+    "adaptive_avg_pool1d",
+    "adaptive_avg_pool2d",
+    "adaptive_avg_pool3d",
+    "adaptive_max_pool1d",
+    "adaptive_max_pool2d",
+    "adaptive_max_pool3d",
+    "avg_pool1d",
+    "avg_pool2d",
+    "avg_pool3d",
+    "batch_norm",
+    "bilinear",
+    "celu",
+    "conv1d",
+    "conv2d",
+    "conv3d",
+    "conv_transpose1d",
+    "conv_transpose2d",
+    "conv_transpose3d",
+    "cosine_similarity",
+    "dropout",
+    "dropout1d",
+    "dropout2d",
+    "dropout3d",
+    "elu",
+    "embedding",
+    "flatten",
+    "fold",
+    "gaussian_noise",
+    "gelu",
+    "glu",
+    "group_norm",
+    "hard_limiter",
+    "hardshrink",
+    "hardsigmoid",
+    "hardswish",
+    "hardtanh",
+    "instance_norm",
+    "interpolate",
+    "layer_norm",
+    "leaky_relu",
+    "linear",
+    "local_response_norm",
+    "log_softmax",
+    "logsigmoid",
+    "max_pool1d",
+    "max_pool2d",
+    "max_pool3d",
+    "maxout",
+    "mish",
+    "normalize",
+    "one_hot",
+    "pad",
+    "prelu",
+    "relu",
+    "relu6",
+    "rms_norm",
+    "selu",
+    "sigmoid",
+    "silu",
+    "softmax",
+    "softmin",
+    "softplus",
+    "softshrink",
+    "softsign",
+    "swish",
+    "tanh",
+    "tanhshrink",
+    "threshold",
+    "unfold",
+]
+
+Generator = np.random.Generator | None
+SELU_ALPHA, SELU_SCALE = 1.6732632423543772848170429916717, 1.0507009873554804934193349852946
+
+
+# ---- affine maps ---------------------------------------------------------------------------------------------------------
+
+
+def linear(input: Any, weight: Any, bias: Any = None) -> Any:
+    """Y = x W^T + b: (..., in) to (..., out), with W of (out, in).
+
+    Example:
+        >>> import minigrad as mg
+        >>> from minigrad.nn import functional as F
+        >>> F.linear(mg.ones((2, 3)), mg.ones((4, 3)), mg.ones(4)).shape
+        (2, 4)
+    """
+    y = ops.matmul(input, ops.transpose(weight))
+    return y if bias is None else y + bias
+
+
+def bilinear(input1: Any, input2: Any, weight: Any, bias: Any = None) -> Any:
+    """y_o = x1^T W_o x2 + b_o: (..., in1) and (..., in2) to (..., out), with W of (out, in1, in2).
+
+    Example:
+        >>> import minigrad as mg
+        >>> from minigrad.nn import functional as F
+        >>> F.bilinear(mg.ones((5, 2)), mg.ones((5, 3)), mg.ones((4, 2, 3))).shape
+        (5, 4)
+    """
+    y = ops.einsum("...i,oij,...j->...o", input1, weight, input2)
+    return y if bias is None else y + bias
+
+
+def embedding(
+    input: Any, weight: Any, padding_idx: int | None = None, max_norm: float | None = None, norm_type: float = 2.0,
+    scale_grad_by_freq: bool = False, sparse: bool = False,
+) -> Any:  # fmt: skip
+    """Rows of a table: y[...] = W[x[...]], (...) integers to (..., dim).
+
+    Args:
+        input: row numbers.
+        weight: (rows, dim).
+        padding_idx: the row that stands for padding: it gets no gradient.
+        max_norm: rows that are looked up and longer than this are shortened to it, in ``weight`` itself, before.
+        norm_type: p of the norm that ``max_norm`` means.
+        scale_grad_by_freq: divide a row's gradient by how often it was looked up.
+        sparse: gradients are dense here, so only False.
+
+    Raises:
+        IndexError: if a number is negative or there is no such row.
+
+    Example:
+        >>> import minigrad as mg
+        >>> from minigrad.nn import functional as F
+        >>> F.embedding([0, 2, 2], mg.tensor([[1.0], [2.0], [3.0]])).tolist()
+        [[1.0], [3.0], [3.0]]
+    """
+    if sparse:
+        raise ValueError("embedding: sparse=True: gradients are dense arrays here; pass sparse=False")
+    index = asarray(input).detach() if not isinstance(input, Tensor) else input
+    rows = weight.shape[0]
+    if index.dtype.kind in "iu" and index.size and not 0 <= int(index._data.min()) <= int(index._data.max()) < rows:
+        raise IndexError(
+            f"embedding: row numbers go from {int(index._data.min())} to {int(index._data.max())}, but the table has {rows} rows: "
+            f"expected 0 to {rows - 1}"
+        )
+    if max_norm is not None:
+        _shorten(weight, np.unique(index.numpy()), max_norm, norm_type)
+    y = ops.getitem(weight, index)
+    if scale_grad_by_freq:
+        _, inverse, counts = np.unique(index.numpy(), return_inverse=True, return_counts=True)
+        share = (1 / counts[inverse].reshape((*index.shape, 1))).astype(y.dtype)
+        y = y * share + y.detach() * (1 - share)
+    if padding_idx is not None:
+        y = ops.where(ops.expand_dims(index == padding_idx % rows, axis=-1), y.detach(), y)
+    return y
+
+
+def _shorten(weight: Tensor, used: Any, max_norm: float, norm_type: float) -> None:
+    table = weight._data.copy()
+    norms = np.linalg.norm(table[used], norm_type, axis=1, keepdims=True)
+    # The small number is PyTorch's: it keeps a shortened row from being a rounding error too long the next time.
+    table[used] = np.where(norms > max_norm, table[used] * (max_norm / (norms + 1e-7)), table[used])
+    weight._data = table
+
+
+def one_hot(tensor: Any, num_classes: int = -1) -> Any:
+    """Integers (...) as vectors (..., num_classes) of one 1 and zeros; -1 takes the largest integer + 1.
+
+    Example:
+        >>> from minigrad.nn import functional as F
+        >>> F.one_hot([0, 2]).tolist()
+        [[1, 0, 0], [0, 0, 1]]
+    """
+    index = asarray(tensor)
+    return ops.one_hot(index, int(index._data.max()) + 1 if num_classes < 0 else num_classes, dtype="int64")
+
+
+def flatten(input: Any, start_dim: int = 0, end_dim: int = -1) -> Any:
+    """Axes ``start_dim`` to ``end_dim`` joined into one."""
+    return asarray(input).flatten(start_dim, end_dim)
+
+
+# ---- activations ---------------------------------------------------------------------------------------------------------
+
+
+def leaky_relu(input: Any, negative_slope: float = 0.01, inplace: bool = False) -> Any:
+    """Y = x if x > 0, else slope * x (notes 001; there with slope 0.1). Kink: at 0 the gradient is the slope."""
+    return ops.where(input > 0, input, negative_slope * input)
+
+
+def prelu(input: Any, weight: Any) -> Any:
+    """Y = x if x > 0, else w x, where w is learned: one number, or one per channel (axis 1): He et al. 2015."""
+    if weight.size != 1:
+        if input.ndim < 2 or input.shape[1] != weight.size:
+            raise ShapeError(
+                f"prelu: {weight.size} slopes for an input of shape {tuple(input.shape)}: expected as many channels in axis 1"
+            )
+        weight = weight.reshape((-1,) + (1,) * (input.ndim - 2))
+    return ops.where(input > 0, input, weight * input)
+
+
+def relu6(input: Any, inplace: bool = False) -> Any:
+    """Y = min(max(x, 0), 6). Kinks: the gradient is 0 at both."""
+    return hardtanh(input, 0.0, 6.0)
+
+
+def hardtanh(input: Any, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False) -> Any:
+    """Y = min(max(x, low), high). Kinks: the gradient is 0 at both, as PyTorch's (not its clamp's)."""
+    return ops.where(input <= min_val, min_val, ops.where(input >= max_val, max_val, input))
+
+
+def threshold(input: Any, threshold: float, value: float, inplace: bool = False) -> Any:
+    """Y = x if x > threshold, else value."""
+    return ops.where(input > threshold, input, value)
+
+
+def elu(input: Any, alpha: float = 1.0, inplace: bool = False) -> Any:
+    """Y = x if x > 0, else alpha (exp(x) - 1): Clevert et al. 2016."""
+    return ops.where(input > 0, input, alpha * ops.expm1(ops.clip(input, None, 0)))
+
+
+def celu(input: Any, alpha: float = 1.0, inplace: bool = False) -> Any:
+    """Y = x if x > 0, else alpha (exp(x / alpha) - 1), whose slope is continuous at 0 for every alpha."""
+    return ops.where(input > 0, input, alpha * ops.expm1(ops.clip(input, None, 0) / alpha))
+
+
+def selu(input: Any, inplace: bool = False) -> Any:
+    """Y = 1.0507 elu(x, 1.6733): mean 0 and variance 1 are a fixed point of it (Klambauer et al. 2017)."""
+    return SELU_SCALE * elu(input, SELU_ALPHA)
+
+
+def gelu(input: Any, approximate: str = "none") -> Any:
+    """Y = x P(Z <= x) for a standard normal Z: Hendrycks & Gimpel 2016.
+
+    Args:
+        input: of any shape.
+        approximate: ``"none"`` x (1 + erf(x / sqrt 2)) / 2; ``"tanh"`` x (1 + tanh(sqrt(2/pi) (x + 0.044715 x**3))) / 2;
+            ``"sigmoid"`` x sigmoid(1.702 x). The notes (001) print the last two.
+
+    Raises:
+        ValueError: for another form.
+
+    Example:
+        >>> import minigrad as mg
+        >>> from minigrad.nn import functional as F
+        >>> [round(F.gelu(mg.tensor(1.0), form).item(), 4) for form in ("none", "tanh", "sigmoid")]
+        [0.8413, 0.8412, 0.8458]
+    """
+    if approximate == "none":
+        return 0.5 * input * (1 + ops.erf(input * math.sqrt(0.5)))
+    if approximate == "tanh":
+        return 0.5 * input * (1 + ops.tanh(math.sqrt(2 / math.pi) * (input + 0.044715 * input * input * input)))
+    if approximate == "sigmoid":
+        return input * ops.sigmoid(1.702 * input)
+    raise ValueError(f"gelu: approximate={approximate!r}: expected none, tanh or sigmoid")
+
+
+def silu(input: Any, inplace: bool = False) -> Any:
+    """Y = x sigmoid(x)."""
+    return input * ops.sigmoid(input)
+
+
+def swish(input: Any, beta: float = 1.0) -> Any:
+    """Y = x sigmoid(beta x): Ramachandran et al. 2017; with beta = 1 it is :func:`silu`."""
+    return input * ops.sigmoid(beta * input)
+
+
+def mish(input: Any, inplace: bool = False) -> Any:
+    """Y = x tanh(softplus(x)): Misra 2019."""
+    return input * ops.tanh(ops.softplus(input))
+
+
+def softplus(input: Any, beta: float = 1.0, threshold: float = 20.0) -> Any:
+    """Y = log(1 + exp(beta x)) / beta, and x itself where beta x > threshold. Its derivative is sigmoid(beta x) (notes 001)."""
+    return ops.where(beta * input > threshold, input, ops.softplus(beta * input) / beta)
+
+
+def hardsigmoid(input: Any, inplace: bool = False) -> Any:
+    """Y = min(max(x + 3, 0), 6) / 6."""
+    return relu6(input + 3) / 6
+
+
+def hardswish(input: Any, inplace: bool = False) -> Any:
+    """Y = x min(max(x + 3, 0), 6) / 6: Howard et al. 2019."""
+    return input * relu6(input + 3) / 6
+
+
+def softsign(input: Any) -> Any:
+    """Y = x / (1 + |x|)."""
+    return input / (1 + ops.abs(input))
+
+
+def tanhshrink(input: Any) -> Any:
+    """Y = x - tanh(x)."""
+    return input - ops.tanh(input)
+
+
+def softshrink(input: Any, lambd: float = 0.5) -> Any:
+    """Y = x moved towards 0 by lambd, and 0 within lambd of it: the proximal step of an L1 penalty."""
+    return ops.where(input > lambd, input - lambd, ops.where(input < -lambd, input + lambd, 0 * input))
+
+
+def hardshrink(input: Any, lambd: float = 0.5) -> Any:
+    """Y = x, and 0 within lambd of 0."""
+    return ops.where((input > lambd) | (input < -lambd), input, 0 * input)
+
+
+def logsigmoid(input: Any) -> Any:
+    """Y = log(sigmoid(x)) = -softplus(-x), accurate where the sigmoid underflows."""
+    return -ops.softplus(-input)
+
+
+def softmax(input: Any, dim: int = -1, dtype: Any = None, temperature: float = 1.0) -> Any:
+    """y_i = exp(x_i / T) / sum_j exp(x_j / T) along ``dim`` (the last axis; PyTorch guesses one and warns)."""
+    return ops.softmax(input if dtype is None else ops.astype(input, dtype), dim, temperature)
+
+
+def softmin(input: Any, dim: int = -1, dtype: Any = None) -> Any:
+    """softmax(-x)."""
+    return softmax(-input, dim, dtype)
+
+
+def log_softmax(input: Any, dim: int = -1, dtype: Any = None, temperature: float = 1.0) -> Any:
+    """log(softmax(x)), accurate where softmax underflows."""
+    return ops.log_softmax(input if dtype is None else ops.astype(input, dtype), dim, temperature)
+
+
+def glu(input: Any, dim: int = -1) -> Any:
+    """Y = a sigmoid(b), where a and b are the halves of x along ``dim``: Dauphin et al. 2017.
+
+    Raises:
+        ShapeError: if the axis has no halves.
+    """
+    a, b = _parts(input, 2, dim, "glu")
+    return a * ops.sigmoid(b)
+
+
+def maxout(input: Any, num_pieces: int, dim: int = -1) -> Any:
+    """y_i = max over the ``num_pieces`` units of group i, which lie side by side: (..., out * pieces) to (..., out).
+
+    Of affine units it learns the activation itself, a convex piecewise linear one (Goodfellow et al. 2013; notes 001).
+
+    Raises:
+        ShapeError: if the axis does not divide into groups.
+
+    Example:
+        >>> import minigrad as mg
+        >>> from minigrad.nn import functional as F
+        >>> F.maxout(mg.tensor([1.0, 5.0, 3.0, 2.0]), 2).tolist()
+        [5.0, 3.0]
+    """
+    axis = dim % input.ndim
+    if input.shape[axis] % num_pieces:
+        raise ShapeError(f"maxout: axis {dim} of shape {tuple(input.shape)} does not divide into groups of {num_pieces}")
+    grouped = input.reshape((*input.shape[:axis], -1, num_pieces, *input.shape[axis + 1 :]))
+    return ops.max(grouped, axis=axis + 1)
+
+
+def hard_limiter(input: Any, low: float = 0.0, high: float = 1.0) -> Any:
+    """Y = high if x >= 0, else low: the perceptron's output. It has no gradient; the perceptron has its own learning rule."""
+    return low + (high - low) * ops.astype(input >= 0, input.dtype)
+
+
+def _parts(x: Any, n: int, dim: int, op: str) -> Any:
+    if x.shape[dim] % n:
+        raise ShapeError(f"{op}: axis {dim} of shape {tuple(x.shape)} does not divide into {n} parts")
+    return ops.split(x, n, axis=dim)
+
+
+# ---- noise ---------------------------------------------------------------------------------------------------------------
+
+
+def dropout(input: Any, p: float = 0.5, training: bool = True, inplace: bool = False, generator: Generator = None) -> Any:
+    """Y = x m / (1 - p), where each m is 0 with probability p, else 1: the mean stays as it is, so a test changes nothing.
+
+    "Inverted" dropout (Srivastava et al. 2014; the p of notes 001 is the probability to *keep*). In evaluation y = x.
+
+    Args:
+        input: of any shape.
+        p: the probability to drop an element.
+        training: whether anything is dropped.
+        inplace: changes nothing here.
+        generator: where the draws come from; by default the generator that ``mg.manual_seed`` sets.
+
+    Raises:
+        ValueError: if p is not a probability.
+
+    Example:
+        >>> import minigrad as mg
+        >>> from minigrad.nn import functional as F
+        >>> sorted({*F.dropout(mg.ones(1000), 0.75).tolist()})
+        [0.0, 4.0]
+    """
+    return _drop(input, p, training, input.shape, generator, "dropout")
+
+
+def _drop(x: Any, p: float, training: bool, shape: tuple[int, ...], generator: Generator, op: str) -> Any:
+    if not 0 <= p <= 1:
+        raise ValueError(f"{op}: p is the probability to drop: expected 0 <= p <= 1, got {p}")
+    if not training or p == 0:
+        return x
+    if p == 1:
+        return 0 * x
+    mask = random.bernoulli(1 - p, shape, x.dtype, generator, x.device if isinstance(x, Tensor) else None)
+    return x * (mask / (1 - p))
+
+
+def dropout1d(input: Any, p: float = 0.5, training: bool = True, inplace: bool = False, generator: Generator = None) -> Any:
+    """:func:`dropout2d` for (N, C, L)."""
+    return _drop(input, p, training, _channels(input, "dropout1d"), generator, "dropout1d")
+
+
+def dropout2d(input: Any, p: float = 0.5, training: bool = True, inplace: bool = False, generator: Generator = None) -> Any:
+    """Dropout of whole channels of (N, C, H, W), whose neighbouring pixels say much the same: Tompson et al. 2015."""
+    return _drop(input, p, training, _channels(input, "dropout2d"), generator, "dropout2d")
+
+
+def dropout3d(input: Any, p: float = 0.5, training: bool = True, inplace: bool = False, generator: Generator = None) -> Any:
+    """:func:`dropout2d` for (N, C, D, H, W)."""
+    return _drop(input, p, training, _channels(input, "dropout3d"), generator, "dropout3d")
+
+
+def _channels(x: Any, op: str) -> tuple[int, ...]:
+    if x.ndim < 2:
+        raise ShapeError(f"{op}: expected an input (N, C, ...), got shape {tuple(x.shape)}")
+    return (*x.shape[:2], *(1,) * (x.ndim - 2))
+
+
+def gaussian_noise(input: Any, std: float = 0.1, training: bool = True, generator: Generator = None) -> Any:
+    """Y = x + std e with e ~ N(0, 1) while training: noise on inputs, as a regulariser (Bishop 1995; notes 001)."""
+    if not training or std == 0:
+        return input
+    device = input.device if isinstance(input, Tensor) else None
+    return input + random.normal(input.shape, 0.0, std, dtype=input.dtype, generator=generator, device=device)
+
+
+# ---- normalisation -------------------------------------------------------------------------------------------------------
+
+
+def _normalised(x: Any, mean: Any, var: Any, weight: Any, bias: Any, eps: float) -> Any:
+    """Y = weight (x - mean) / sqrt(var + eps) + bias. The factor is worked out first: it is smaller than x."""
+    scale = (1 if weight is None else weight) / ops.sqrt(var + eps)
+    y = (x - mean) * scale
+    return y if bias is None else y + bias
+
+
+def _moments(x: Any, axes: tuple[int, ...]) -> tuple[Any, Any]:
+    return ops.mean(x, axes, keepdims=True), ops.var(x, axes, keepdims=True)
+
+
+def batch_norm(
+    input: Any, running_mean: Tensor | None, running_var: Tensor | None, weight: Any = None, bias: Any = None,
+    training: bool = False, momentum: float = 0.1, eps: float = 1e-5,
+) -> Any:  # fmt: skip
+    """Y = weight (x - mean_c) / sqrt(var_c + eps) + bias for each channel c of (N, C, ...).
+
+    In training mean and variance are those of the batch, over all axes but C, and the running ones move towards them:
+    running <- (1 - momentum) running + momentum measured, with the unbiased variance. Otherwise the running ones are used.
+    Ioffe & Szegedy 2015; notes 001, Figure 17, has the backward pass node by node.
+
+    Raises:
+        ShapeError: if a batch in training has one value per channel, which is its own mean.
+    """
+    shape = (1, -1, *(1,) * (input.ndim - 2))
+    if training:
+        axes = (0, *range(2, input.ndim))
+        count = math.prod(input.shape[k] for k in axes)
+        if count <= 1:
+            raise ShapeError(
+                f"batch_norm: one value per channel (shape {tuple(input.shape)}) is its own mean: expected a larger batch, or eval()"
+            )
+        mean, var = _moments(input, axes)
+        if running_mean is not None and running_var is not None:
+            _follow(running_mean, mean, momentum)
+            _follow(running_var, var * (count / (count - 1)), momentum)
+    elif running_mean is None or running_var is None:
+        raise ValueError("batch_norm: running_mean and running_var are needed when training is False")
+    else:
+        mean, var = running_mean.reshape(shape), running_var.reshape(shape)
+    weight, bias = (v if v is None else v.reshape(shape) for v in (weight, bias))
+    return _normalised(input, mean, var, weight, bias, eps)
+
+
+def _follow(running: Tensor, measured: Any, momentum: float) -> None:
+    """Running <- (1 - momentum) running + momentum measured, in the tensor itself."""
+    with no_grad():
+        running += ops.astype(momentum * (measured.reshape(running.shape) - running), running.dtype)
+
+
+def instance_norm(
+    input: Any, running_mean: Tensor | None = None, running_var: Tensor | None = None, weight: Any = None, bias: Any = None,
+    use_input_stats: bool = True, momentum: float = 0.1, eps: float = 1e-5,
+) -> Any:  # fmt: skip
+    """Each channel of each image by its own mean and variance, over the axes after (N, C): Ulyanov et al. 2016.
+
+    Running statistics, if there are any, follow the mean of those of the batch.
+
+    Raises:
+        ShapeError: if there is only one value to normalise.
+    """
+    shape = (1, -1, *(1,) * (input.ndim - 2))
+    if use_input_stats:
+        axes = tuple(range(2, input.ndim))
+        count = math.prod(input.shape[2:])
+        if count <= 1:
+            raise ShapeError(f"instance_norm: one value per channel (shape {tuple(input.shape)}) is its own mean")
+        mean, var = _moments(input, axes)
+        if running_mean is not None and running_var is not None:
+            _follow(running_mean, ops.mean(mean, 0), momentum)
+            _follow(running_var, ops.mean(var, 0) * (count / (count - 1)), momentum)
+    elif running_mean is None or running_var is None:
+        raise ValueError("instance_norm: running_mean and running_var are needed when use_input_stats is False")
+    else:
+        mean, var = running_mean.reshape(shape), running_var.reshape(shape)
+    weight, bias = (v if v is None else v.reshape(shape) for v in (weight, bias))
+    return _normalised(input, mean, var, weight, bias, eps)
+
+
+def group_norm(input: Any, num_groups: int, weight: Any = None, bias: Any = None, eps: float = 1e-5) -> Any:
+    """Groups of C / num_groups channels of (N, C, ...), each by its own mean and variance: Wu & He 2018.
+
+    Raises:
+        ShapeError: if the channels do not divide into groups.
+    """
+    if input.ndim < 2 or input.shape[1] % num_groups:
+        raise ShapeError(f"group_norm: axis 1 of shape {tuple(input.shape)} does not divide into {num_groups} groups")
+    n, c, *rest = input.shape
+    grouped = input.reshape((n, num_groups, -1))
+    y = _normalised(grouped, *_moments(grouped, (2,)), None, None, eps).reshape((n, c, *rest))
+    shape = (1, c, *(1,) * len(rest))
+    y = y if weight is None else y * weight.reshape(shape)
+    return y if bias is None else y + bias.reshape(shape)
+
+
+def layer_norm(
+    input: Any, normalized_shape: Sequence[int] | int, weight: Any = None, bias: Any = None, eps: float = 1e-5
+) -> Any:
+    """Y = weight (x - mean) / sqrt(var + eps) + bias over the last axes, whose shape is ``normalized_shape``: Ba et al. 2016.
+
+    Raises:
+        ShapeError: if the input's last axes have another shape.
+    """
+    axes = _last(input, normalized_shape, "layer_norm")
+    return _normalised(input, *_moments(input, axes), weight, bias, eps)
+
+
+def rms_norm(input: Any, normalized_shape: Sequence[int] | int, weight: Any = None, eps: float | None = None) -> Any:
+    """Y = weight x / sqrt(mean(x**2) + eps) over the last axes: Zhang & Sennrich 2019. ``eps`` None is that of the dtype.
+
+    Raises:
+        ShapeError: if the input's last axes have another shape.
+    """
+    axes = _last(input, normalized_shape, "rms_norm")
+    eps = float(np.finfo(input.dtype).eps) if eps is None else eps
+    y = input / ops.sqrt(ops.mean(input * input, axes, keepdims=True) + eps)
+    return y if weight is None else y * weight
+
+
+def _last(x: Any, normalized_shape: Sequence[int] | int, op: str) -> tuple[int, ...]:
+    shape = (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
+    if tuple(x.shape[x.ndim - len(shape) :]) != shape or x.ndim < len(shape):
+        raise ShapeError(f"{op}: expected last axes {shape}, got an input of shape {tuple(x.shape)}")
+    return tuple(range(-len(shape), 0))
+
+
+def local_response_norm(input: Any, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0) -> Any:
+    """y_c = x_c / (k + alpha/size sum of x_j**2 over the ``size`` channels j around c)**beta: AlexNet's (notes 001).
+
+    AlexNet's paper does not divide alpha by size; PyTorch does, and so does this.
+
+    Raises:
+        ShapeError: if there are no channels.
+    """
+    if input.ndim < 3:
+        raise ShapeError(f"local_response_norm: expected an input (N, C, ...), got shape {tuple(input.shape)}")
+    channels = input.shape[1]
+    width = [(0, 0), (size // 2, (size - 1) // 2), *((0, 0),) * (input.ndim - 2)]
+    squares = ops.pad(input * input, width)
+    total = squares[:, :channels]
+    for j in range(1, size):
+        total = total + squares[:, j : j + channels]
+    return input / (k + (alpha / size) * total) ** beta
+
+
+def normalize(input: Any, p: float = 2.0, dim: int | tuple[int, ...] = 1, eps: float = 1e-12) -> Any:
+    """Y = x / max(||x||_p, eps) along ``dim``."""
+    return input / ops.clip(ops.vector_norm(input, p, dim, keepdims=True), eps)
+
+
+def cosine_similarity(x1: Any, x2: Any, dim: int = 1, eps: float = 1e-8) -> Any:
+    """Y = x1 . x2 / (max(||x1||, eps) max(||x2||, eps)) along ``dim``."""
+    a, b = (x / ops.clip(ops.vector_norm(x, 2, dim, keepdims=True), eps) for x in (x1, x2))
+    return ops.sum(a * b, dim)
+
+
+# ---- shape ---------------------------------------------------------------------------------------------------------------
+
+_MODES = {"reflect": "reflect", "replicate": "edge", "circular": "wrap"}
+
+
+def pad(input: Any, pad: Sequence[int], mode: str = "constant", value: float | None = None) -> Any:
+    """A border: ``pad`` is (left, right) of the last axis, then (top, bottom) of the one before, ... Negative numbers cut.
+
+    Args:
+        input: of any shape.
+        pad: an even number of widths.
+        mode: constant, reflect, replicate or circular.
+        value: of a constant border, 0 by default.
+
+    Raises:
+        ShapeError: if the widths do not fit the axes.
+        ValueError: if the mode is unknown.
+
+    Example:
+        >>> import minigrad as mg
+        >>> from minigrad.nn import functional as F
+        >>> F.pad(mg.ones((1, 2, 3)), (1, 1, 0, 2)).shape
+        (1, 4, 5)
+    """
+    if len(pad) % 2 or len(pad) > 2 * input.ndim:
+        raise ShapeError(
+            f"pad: {len(pad)} widths for an input of shape {tuple(input.shape)}: expected two per axis, last axis first"
+        )
+    if mode != "constant" and mode not in _MODES:
+        raise ValueError(f"pad: unknown mode {mode!r}: expected constant, {', '.join(_MODES)}")
+    width = [(0, 0)] * (input.ndim - len(pad) // 2) + [(pad[i], pad[i + 1]) for i in range(len(pad) - 2, -1, -2)]
+    if min(pad, default=0) < 0:
+        input = input[tuple(slice(max(-a, 0), n - max(-b, 0)) for n, (a, b) in zip(input.shape, width))]
+        width = [(max(a, 0), max(b, 0)) for a, b in width]
+    if mode == "constant":
+        return ops.pad(input, width, constant_values=value or 0)
+    return ops.pad(input, width, mode=_MODES[mode])
+
+
+def interpolate(input: Any, size: Any = None, scale_factor: Any = None, mode: str = "nearest") -> Any:
+    """(N, C, ...) with other sizes, each element the nearest one's value: y[i] = x[floor(i N/M)] along each axis.
+
+    Args:
+        input: a batch with channels.
+        size: of the axes after the channels, a number or one per axis.
+        scale_factor: or by how much to multiply them.
+        mode: ``"nearest"``.
+
+    Raises:
+        ValueError: for another mode, or unless exactly one of size and scale_factor is given.
+
+    Example:
+        >>> import minigrad as mg
+        >>> from minigrad.nn import functional as F
+        >>> F.interpolate(mg.tensor([[[1.0, 2.0]]]), scale_factor=2).tolist()
+        [[[1.0, 1.0, 2.0, 2.0]]]
+    """
+    if mode != "nearest":
+        raise ValueError(f"interpolate: mode {mode!r} is not there: expected nearest")
+    if (size is None) == (scale_factor is None):
+        raise ValueError("interpolate: expected one of size and scale_factor")
+    n = input.ndim - 2
+    given = size if scale_factor is None else scale_factor
+    for axis, want in enumerate(given if isinstance(given, (tuple, list)) else (given,) * n, 2):
+        old = input.shape[axis]
+        new = want if scale_factor is None else math.floor(old * want)
+        if new % old == 0:
+            input = ops.repeat(input, new // old, axis=axis) if new != old else input
+        else:
+            step = old / new if scale_factor is None else 1 / want
+            input = ops.take(input, np.minimum(np.floor(np.arange(new) * step), old - 1).astype(int), axis=axis)
+    return input
