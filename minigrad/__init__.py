@@ -21,6 +21,7 @@ from minigrad import linalg, ops, random
 from minigrad.backend import device, get_default_dtype, set_default_dtype
 from minigrad.creation import arange, empty, eye, full, full_like, linspace, ones, ones_like, zeros, zeros_like
 from minigrad.errors import (
+    BadIndexError,
     ChangedValueError,
     DeviceError,
     DtypeError,
@@ -51,6 +52,7 @@ complex64, complex128 = (_np.dtype(f"complex{n}") for n in (64, 128))
 pi, e, inf, nan, newaxis = _np.pi, _np.e, _np.inf, _np.nan, None
 
 __all__ = [
+    "BadIndexError",
     "ChangedValueError",
     "DeviceError",
     "DtypeError",

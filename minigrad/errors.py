@@ -19,6 +19,10 @@ class ShapeError(MinigradError, ValueError):
     """Operands whose shapes do not fit the operation."""
 
 
+class BadIndexError(ShapeError, IndexError):
+    """An index or an axis that the operand does not have."""
+
+
 class DtypeError(MinigradError, TypeError):
     """A dtype that the operation, or a gradient, cannot have."""
 

@@ -12,8 +12,10 @@ import sys
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+import numpy as np
+
 from minigrad import backend, guards, naming
-from minigrad.errors import DtypeError, MinigradError, ShapeError
+from minigrad.errors import BadIndexError, DtypeError, MinigradError, ShapeError
 from minigrad.graph import ALL, KEEP, Handle, Node, leaf, next_order, recording
 
 Rule = Callable[..., Any]
@@ -320,12 +322,20 @@ def blame(error: Exception, op: Op, operands: tuple[Any, ...], params: tuple[Any
         return error
     names = naming.variables(lambda value: id(value) if isinstance(value, Handle) else None)
     told = ", ".join(_tell(operand, names) for operand in operands)
-    asked = f" with parameters {', '.join(map(repr, params))}" if params else ""
+    labels = [f"{name}=" for name in _arguments(op.forward)][op.arity :]
+    labels = labels if len(labels) == len(params) else [""] * len(params)
+    asked = f" with {', '.join(f'{label}{value!r}' for label, value in zip(labels, params))}" if params else ""
     message = f"{op.name}({told}){asked}: {error}{_advice(op, operands)}"
-    if isinstance(error, (ValueError, TypeError)) and type(error).__module__ in ("builtins", "numpy._core._exceptions"):
-        return (ShapeError if isinstance(error, ValueError) else DtypeError)(message)
+    for builtin, own in _TOLD_AS.items():
+        if isinstance(error, builtin):
+            return own(message)
     error.add_note(f"minigrad: in {message}")
     return error
+
+
+_TOLD_AS: dict[type[Exception], Callable[[str], Exception]] = {
+    np.linalg.LinAlgError: np.linalg.LinAlgError, IndexError: BadIndexError, ValueError: ShapeError, TypeError: DtypeError,
+}  # fmt: skip
 
 
 def _tell(operand: Any, names: dict[int, str]) -> str:

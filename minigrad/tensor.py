@@ -414,7 +414,7 @@ class Tensor(Handle):
     def __iter__(self) -> Iterator[Tensor]:
         if not self.ndim:
             raise TypeError("iteration over a 0-d tensor")
-        return (self[i] for i in range(len(self)))
+        return iter(ops.unstack(self))
 
     def __bool__(self) -> bool:
         if self.size != 1:

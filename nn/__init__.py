@@ -36,7 +36,7 @@ from minigrad.nn.conv import Conv1d, Conv2d, Conv3d, ConvTranspose1d, ConvTransp
 from minigrad.nn.dropout import Dropout, Dropout1d, Dropout2d, Dropout3d, GaussianNoise
 from minigrad.nn.embedding import Embedding
 from minigrad.nn.linear import Bilinear, DropConnect, Identity, Linear, Maxout
-from minigrad.nn.module import Module, Parameter
+from minigrad.nn.module import Module, Parameter, functional_call
 from minigrad.nn.normalization import (
     BatchNorm1d,
     BatchNorm2d,
@@ -149,6 +149,7 @@ __all__ = [
     "Unflatten",
     "Upsample",
     "functional",
+    "functional_call",
     "init",
     "summary",
 ]

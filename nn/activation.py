@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from minigrad import backend
-from minigrad.nn import functional as F
+from minigrad.nn import functional as F  # noqa: N812
 from minigrad.nn.module import Module, Parameter
 
 

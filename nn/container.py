@@ -14,6 +14,9 @@ class _Numbered(Module):
 
     _kind: type[Any] = Module
 
+    def __init__(self, values: Iterable[Any] = ()) -> None:
+        self.extend(values)
+
     def _values(self) -> list[Any]:
         return [value for value in vars(self).values() if isinstance(value, self._kind)]
 
@@ -120,8 +123,8 @@ class ModuleList(_Numbered):
 
     _transparent = True
 
-    def __init__(self, modules: Iterable[Module] = ()) -> None:
-        self.extend(modules)
+    def __init__(self, modules: Iterable[Module] | None = None) -> None:
+        super().__init__(modules or ())
 
     def __iadd__(self, modules: Iterable[Module]) -> Self:
         return self.extend(modules)
@@ -212,9 +215,6 @@ class ParameterList(_Numbered):
     """
 
     _kind = Parameter
-
-    def __init__(self, values: Iterable[Any] = ()) -> None:
-        self.extend(values)
 
     def append(self, value: Any) -> Self:
         return super().append(value if isinstance(value, Parameter) else Parameter(value))

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from typing import Any
 
 from minigrad.errors import ShapeError
-from minigrad.nn import functional as F
-from minigrad.nn.linear import _uniform_by_fan
+from minigrad.nn import functional as F  # noqa: N812
+from minigrad.nn.linear import _uniform_by_fan, _uses
 from minigrad.nn.module import Module, empty_parameter
 
 Size = int | tuple[int, ...]
@@ -114,7 +114,7 @@ class _Conv(_ConvBase):
         return [width for pair in reversed(sides) for width in pair]
 
     def multiply_adds(self, output: Any, *inputs: Any) -> int:
-        return output.size // self.out_channels * sum(p.size for p in (self.weight, self.bias) if p is not None)
+        return _uses(output.size // self.out_channels, self.weight, self.bias)
 
 
 class Conv1d(_Conv):
@@ -209,7 +209,7 @@ class _ConvTranspose(_ConvBase):
         return extra
 
     def multiply_adds(self, output: Any, *inputs: Any) -> int:
-        return inputs[0].size // self.in_channels * self.weight.size + (0 if self.bias is None else output.size)
+        return _uses(inputs[0].size // self.in_channels, self.weight) + _uses(output.size // self.out_channels, self.bias)
 
 
 class ConvTranspose1d(_ConvTranspose):

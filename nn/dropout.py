@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.nn import functional as F
+from minigrad.nn import functional as F  # noqa: N812
 from minigrad.nn.module import Module
 
 

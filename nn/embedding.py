@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import Any, Self
 
-from minigrad.nn import functional as F
+import numpy as np
+
+from minigrad.errors import ShapeError
+from minigrad.nn import functional as F  # noqa: N812
 from minigrad.nn import init
 from minigrad.nn.module import Module, Parameter, empty_parameter
 
@@ -35,8 +38,8 @@ class Embedding(Module):
 
     def __init__(
         self, num_embeddings: int, embedding_dim: int, padding_idx: int | None = None, max_norm: float | None = None,
-        norm_type: float = 2.0, scale_grad_by_freq: bool = False, sparse: bool = False, device: str | None = None,
-        dtype: Any = None,
+        norm_type: float = 2.0, scale_grad_by_freq: bool = False, sparse: bool = False, _weight: Any = None,
+        _freeze: bool = False, device: str | None = None, dtype: Any = None,
     ) -> None:  # fmt: skip
         if padding_idx is not None and not -num_embeddings <= padding_idx < num_embeddings:
             raise IndexError(f"Embedding: padding_idx {padding_idx} is not one of its {num_embeddings} rows")
@@ -44,8 +47,16 @@ class Embedding(Module):
         self.padding_idx = None if padding_idx is None else padding_idx % num_embeddings
         self.max_norm, self.norm_type = max_norm, norm_type
         self.scale_grad_by_freq, self.sparse = scale_grad_by_freq, sparse
-        self.weight = empty_parameter((num_embeddings, embedding_dim), device, dtype)
-        self.reset_parameters()
+        if _weight is None:
+            self.weight = empty_parameter((num_embeddings, embedding_dim), device, dtype)
+            self.reset_parameters()
+        else:
+            self.weight = Parameter(_weight)
+            if self.weight.shape != (num_embeddings, embedding_dim):
+                raise ShapeError(
+                    f"Embedding: expected rows of shape {(num_embeddings, embedding_dim)}, got {self.weight.shape}"
+                )
+        self.weight.requires_grad = not _freeze
 
     def reset_parameters(self) -> None:
         """Draw the first values again."""
@@ -56,10 +67,8 @@ class Embedding(Module):
     @classmethod
     def from_pretrained(cls, embeddings: Any, freeze: bool = True, **options: Any) -> Self:
         """A table with given rows, not learned unless ``freeze`` is False. ``options`` as for the class."""
-        weight = Parameter(embeddings, requires_grad=not freeze)
-        out = cls(*weight.shape, **options, dtype=weight.dtype)
-        out.weight = weight
-        return out
+        rows, length = np.shape(embeddings)
+        return cls(rows, length, _weight=embeddings, _freeze=freeze, **options)
 
     def forward(self, input: Any) -> Any:
         return F.embedding(

@@ -126,7 +126,7 @@ def linear(input: Any, weight: Any, bias: Any = None) -> Any:
 
     Example:
         >>> import minigrad as mg
-        >>> from minigrad.nn import functional as F
+        >>> from minigrad.nn import functional as F  # noqa: N812
         >>> F.linear(mg.ones((2, 3)), mg.ones((4, 3)), mg.ones(4)).shape
         (2, 4)
     """
@@ -139,7 +139,7 @@ def bilinear(input1: Any, input2: Any, weight: Any, bias: Any = None) -> Any:
 
     Example:
         >>> import minigrad as mg
-        >>> from minigrad.nn import functional as F
+        >>> from minigrad.nn import functional as F  # noqa: N812
         >>> F.bilinear(mg.ones((5, 2)), mg.ones((5, 3)), mg.ones((4, 2, 3))).shape
         (5, 4)
     """
@@ -167,7 +167,7 @@ def embedding(
 
     Example:
         >>> import minigrad as mg
-        >>> from minigrad.nn import functional as F
+        >>> from minigrad.nn import functional as F  # noqa: N812
         >>> F.embedding([0, 2, 2], mg.tensor([[1.0], [2.0], [3.0]])).tolist()
         [[1.0], [3.0], [3.0]]
     """
@@ -204,7 +204,7 @@ def one_hot(tensor: Any, num_classes: int = -1) -> Any:
     """Integers (...) as vectors (..., num_classes) of one 1 and zeros; -1 takes the largest integer + 1.
 
     Example:
-        >>> from minigrad.nn import functional as F
+        >>> from minigrad.nn import functional as F  # noqa: N812
         >>> F.one_hot([0, 2]).tolist()
         [[1, 0, 0], [0, 0, 1]]
     """
@@ -279,7 +279,7 @@ def gelu(input: Any, approximate: str = "none") -> Any:
 
     Example:
         >>> import minigrad as mg
-        >>> from minigrad.nn import functional as F
+        >>> from minigrad.nn import functional as F  # noqa: N812
         >>> [round(F.gelu(mg.tensor(1.0), form).item(), 4) for form in ("none", "tanh", "sigmoid")]
         [0.8413, 0.8412, 0.8458]
     """
@@ -382,7 +382,7 @@ def maxout(input: Any, num_pieces: int, dim: int = -1) -> Any:
 
     Example:
         >>> import minigrad as mg
-        >>> from minigrad.nn import functional as F
+        >>> from minigrad.nn import functional as F  # noqa: N812
         >>> F.maxout(mg.tensor([1.0, 5.0, 3.0, 2.0]), 2).tolist()
         [5.0, 3.0]
     """
@@ -424,7 +424,7 @@ def dropout(input: Any, p: float = 0.5, training: bool = True, inplace: bool = F
 
     Example:
         >>> import minigrad as mg
-        >>> from minigrad.nn import functional as F
+        >>> from minigrad.nn import functional as F  # noqa: N812
         >>> sorted({*F.dropout(mg.ones(1000), 0.75).tolist()})
         [0.0, 4.0]
     """
@@ -650,7 +650,7 @@ def pad(input: Any, pad: Sequence[int], mode: str = "constant", value: float | N
 
     Example:
         >>> import minigrad as mg
-        >>> from minigrad.nn import functional as F
+        >>> from minigrad.nn import functional as F  # noqa: N812
         >>> F.pad(mg.ones((1, 2, 3)), (1, 1, 0, 2)).shape
         (1, 4, 5)
     """
@@ -683,7 +683,7 @@ def interpolate(input: Any, size: Any = None, scale_factor: Any = None, mode: st
 
     Example:
         >>> import minigrad as mg
-        >>> from minigrad.nn import functional as F
+        >>> from minigrad.nn import functional as F  # noqa: N812
         >>> F.interpolate(mg.tensor([[[1.0, 2.0]]]), scale_factor=2).tolist()
         [[[1.0, 1.0, 2.0, 2.0]]]
     """

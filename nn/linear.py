@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.nn import functional as F
+from minigrad.nn import functional as F  # noqa: N812
 from minigrad.nn import init
 from minigrad.nn.module import Module, Parameter, empty_parameter
 
@@ -75,7 +75,7 @@ class Linear(Module):
             )  # fmt: skip
 
     def multiply_adds(self, output: Any, *inputs: Any) -> int:
-        return output.size // self.out_features * sum(p.size for p in (self.weight, self.bias) if p is not None)
+        return _uses(output.size // self.out_features, self.weight, self.bias)
 
     def extra_repr(self) -> str:
         return f"in_features={self.in_features}, out_features={self.out_features}, bias={self.bias is not None}"
@@ -87,6 +87,11 @@ def _uniform_by_fan(weight: Parameter, bias: Parameter | None, fan: int) -> None
     init.uniform_(weight, -bound, bound)
     if bias is not None:
         init.uniform_(bias, -bound, bound)
+
+
+def _uses(positions: int, *parameters: Parameter | None) -> int:
+    """Multiply-adds where every number of the parameters is used once at each position."""
+    return positions * sum(p.size for p in parameters if p is not None)
 
 
 class DropConnect(Linear):
@@ -167,7 +172,7 @@ class Bilinear(Module):
         return F.bilinear(input1, input2, self.weight, self.bias)
 
     def multiply_adds(self, output: Any, *inputs: Any) -> int:
-        return output.size // self.out_features * sum(p.size for p in (self.weight, self.bias) if p is not None)
+        return _uses(output.size // self.out_features, self.weight, self.bias)
 
     def extra_repr(self) -> str:
         return (
@@ -219,7 +224,7 @@ class Maxout(Module):
         return F.maxout(F.linear(input, self.weight, self.bias), self.num_pieces)
 
     def multiply_adds(self, output: Any, *inputs: Any) -> int:
-        return output.size // self.out_features * sum(p.size for p in (self.weight, self.bias) if p is not None)
+        return _uses(output.size // self.out_features, self.weight, self.bias)
 
     def extra_repr(self) -> str:
         return (

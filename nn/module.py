@@ -470,6 +470,44 @@ class Module:
         return _tree(type(self).__name__, self.extra_repr(), lines)
 
 
+def functional_call(module: Module, parameters: Mapping[str, Any], args: Any = (), kwargs: Mapping[str, Any] | None = None) -> Any:
+    """``module(*args, **kwargs)`` with other parameters or buffers, given by path: the module as a function of them.
+
+    So they can be arguments of ``mg.grad``, ``mg.hessian`` or ``check_grads``. A parameter that has several paths is replaced
+    at all of them. Not for two threads on one module at a time.
+
+    Raises:
+        MinigradError: if the module has no parameter or buffer at a path.
+
+    Example:
+        >>> import minigrad as mg
+        >>> from minigrad import nn
+        >>> model = nn.Linear(2, 1)
+        >>> def loss(w):
+        ...     return nn.functional_call(model, {"weight": w}, (mg.ones((3, 2)),)).sum()
+        >>> mg.grad(loss)(mg.zeros((1, 2)))
+        tensor([[3., 3.]])
+    """
+    places = {
+        _join(path, name): (owner, name, value)
+        for path, owner in module.named_modules()
+        for name, value in vars(owner).items()
+        if isinstance(value, Parameter) or name in owner._buffers
+    }
+    unknown = [path for path in parameters if path not in places]
+    if unknown:
+        raise MinigradError(f"functional_call: {type(module).__name__} has no parameter or buffer at {', '.join(unknown)}")
+    new = {id(places[path][2]): value for path, value in parameters.items()}
+    swapped = [(owner, name, old) for owner, name, old in places.values() if old is not None and id(old) in new]
+    for owner, name, old in swapped:
+        vars(owner)[name] = new[id(old)]
+    try:
+        return module(*(args if isinstance(args, tuple) else (args,)), **(kwargs or {}))
+    finally:
+        for owner, name, old in swapped:
+            vars(owner)[name] = old
+
+
 def _tree(name: str, extra: str, lines: list[str]) -> str:
     if not lines:
         return f"{name}({extra})"

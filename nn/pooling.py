@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from minigrad import ops
-from minigrad.nn import functional as F
+from minigrad.nn import functional as F  # noqa: N812
 from minigrad.nn.module import Module
 
 Size = int | tuple[int, ...]

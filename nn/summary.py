@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from minigrad import creation
@@ -37,7 +38,8 @@ class Row(NamedTuple):
     again: bool
 
 
-class Summary(NamedTuple):
+@dataclass(frozen=True, repr=False)
+class Summary:
     """What :func:`summary` found; ``print`` it for the table.
 
     Attributes:
@@ -76,17 +78,18 @@ class Summary(NamedTuple):
         ]
         rule = "-" * max(map(len, lines))
         total = self.input_bytes + 2 * self.output_bytes + self.parameter_bytes
+        outputs = f"outputs and their gradients {_bytes(2 * self.output_bytes)}, together {_bytes(total)}"
         return "\n".join(
             [
                 lines[0], rule, *lines[1:], rule,
                 f"Parameters: {self.total_parameters:,} ({self.trainable_parameters:,} trainable)",
                 f"Multiply-adds: {self.multiply_adds:,}",
-                f"Memory: input {_bytes(self.input_bytes)}, parameters {_bytes(self.parameter_bytes)}, outputs and their "
-                f"gradients {_bytes(2 * self.output_bytes)}, together {_bytes(total)}",
+                f"Memory: input {_bytes(self.input_bytes)}, parameters {_bytes(self.parameter_bytes)}, {outputs}",
             ]
         )  # fmt: skip
 
-    __repr__ = __str__
+    def __repr__(self) -> str:
+        return str(self)
 
 
 def summary(model: Module, *inputs: Any, depth: int | None = None, dtype: Any = None, **kwargs: Any) -> Summary:
@@ -104,13 +107,13 @@ def summary(model: Module, *inputs: Any, depth: int | None = None, dtype: Any = 
     Example:
         >>> from minigrad import nn
         >>> print(nn.summary(nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2)), (1, 4)))
-        Layer (path)    Output shape  Parameters  Multiply-adds  Output
-        ---------------------------------------------------------------
-        Sequential      (1, 2)                58              -       -
-          Linear (0)    (1, 8)                40             40    32 B
-          ReLU (1)      (1, 8)                 -              -    32 B
-          Linear (2)    (1, 2)                18             18     8 B
-        ---------------------------------------------------------------
+        Layer (path)  Output shape  Parameters  Multiply-adds  Output
+        -------------------------------------------------------------
+        Sequential    (1, 2)                58              -       -
+          Linear (0)  (1, 8)                40             40    32 B
+          ReLU (1)    (1, 8)                 -              -    32 B
+          Linear (2)  (1, 2)                18             18     8 B
+        -------------------------------------------------------------
         Parameters: 58 (58 trainable)
         Multiply-adds: 58
         Memory: input 16 B, parameters 232 B, outputs and their gradients 144 B, together 392 B

@@ -191,10 +191,10 @@ def test_backward_create_graph_keeps_the_graph_and_records_the_gradient():
 
 def test_create_graph_inside_no_grad_still_records():
     x = leaf(3.0)
-    y = x * x
+    y, z = x * x, x * x * x
     with mg.no_grad():
         y.backward(create_graph=True)
-        (x * x * x).backward(create_graph=True)
+        z.backward(create_graph=True)
     assert x.grad.item() == 6.0 + 27.0
     assert mg.gradients(x.grad, x)[0].item() == 2.0 + 18.0
 
@@ -233,7 +233,6 @@ def test_gradients_of_an_interior_value_and_of_the_output_itself():
     assert_allclose(gx.numpy(), 2 * np.exp([2.0, 4.0]))
 
 
-@pytest.mark.xfail(strict=True, reason="graph.pull_back marks a target's own node as used up though none of its rules ran")
 def test_an_interior_gradient_stops_there_so_that_backward_can_be_split():
     x = leaf([1.0, 2.0])
     h = mg.exp(x)
@@ -403,8 +402,9 @@ def test_each_thread_has_its_own_mode():
 
 
 def test_threads_differentiate_graphs_of_their_own_and_add_to_shared_leaves():
-    w, n, threads = leaf(np.ones(5)), 60, 4
-    own = [leaf(np.full(5, k + 1.0)) for k in range(threads)]
+    size, n, threads = 5, 60, 4
+    w = leaf(np.ones(size))
+    own = [leaf(np.full(size, k + 1.0)) for k in range(threads)]
 
     def work(k):
         for _ in range(n):
@@ -417,9 +417,21 @@ def test_threads_differentiate_graphs_of_their_own_and_add_to_shared_leaves():
     finally:
         sys.setswitchinterval(interval)
     x = np.arange(1.0, threads + 1)
-    assert_allclose(w.grad.numpy(), np.full(5, n * np.sum(x * x / np.cosh(x) ** 2)), rtol=1e-12)
+    assert_allclose(w.grad.numpy(), np.full(size, n * np.sum(x * x / np.cosh(x) ** 2)), rtol=1e-12)
     for k, leaf_ in enumerate(own):
-        assert_allclose(leaf_.grad.numpy(), n * (x[k] / np.cosh(x[k]) ** 2 + np.tanh(x[k])), rtol=1e-12)
+        assert_allclose(leaf_.grad.numpy()[:5], n * (x[k] / np.cosh(x[k]) ** 2 + np.tanh(x[k])), rtol=1e-12)
+
+
+def test_threads_lose_no_contribution():
+    """NumPy lets other threads run inside an addition of many elements: between reading the old sum and storing the new."""
+    w, g, n = leaf(np.zeros(100_000)), np.ones(100_000), 100
+
+    def work():
+        for _ in range(n):
+            w.backward(g)
+
+    in_threads(work, work, work)
+    assert_array_equal(w.grad.numpy(), np.full(g.size, 3.0 * n))
 
 
 # Hooks, retained gradients

@@ -145,7 +145,7 @@ def test_a_forward_function_that_raises():
     x = leaf(np.ones(3))
     with pytest.raises(ZeroDivisionError, match="mine") as caught:
         bad(x, 3)
-    holds(caught.value.__notes__[0], "bad(x: float64[3]) with parameters 3: mine")
+    holds(caught.value.__notes__[0], "bad(x: float64[3]) with times=3: mine")
 
 
 def test_misuse_of_primitive():

@@ -177,7 +177,7 @@ def source(r: Records, *, edges: Edges = "contribution", rankdir: str = "LR", le
     lines = [
         "digraph minigrad {",
         f'  graph [rankdir={rankdir} fontname="{FONT}" fontsize=10 fontcolor="{INK}" nodesep=0.3 ranksep=0.5 bgcolor="white"',
-        f"    ordering=in{ROUGH if rough else ''} labelloc=b label={_below(r, legend, bool(far))}]",
+        f"    ordering=in{ROUGH if rough else ''} labelloc={'t' if title else 'b'} label={_about(r, title, legend, bool(far))}]",
         f'  node [shape=box margin="0.06,0.04" fontname="{FONT}" fontsize=11 fontcolor="{INK}"]',
         f'  edge [fontname="{FONT}" fontsize=10 fontcolor="{BACKWARD}" color="{LINE}" arrowsize=0.7]',
     ]
@@ -197,9 +197,6 @@ def source(r: Records, *, edges: Edges = "contribution", rankdir: str = "LR", le
                 label = f"<I>{escape(fmt.plain(names[e.source]))}</I>"
                 body.append(f"  {start} [label=<{label}> {KINDS['reference'][1]}]")
         body.append(_edge(e, start, edges, straight=e.source in made))
-    if title:
-        heading = f'  label=<<B>{escape(fmt.plain(title, 200))}</B>> labelloc=t fontsize=14 color="white"'
-        body = ["  subgraph cluster_title {", heading, *body, "  }"]
     return "\n".join([*lines, *body, "}"]) + "\n"
 
 
@@ -300,7 +297,7 @@ def _edge(e: Edge, start: str, show: Edges, straight: bool) -> str:
         told.append(_flow(e.contribution))
     if show in ("local", "both") and e.local is not None:
         told.append(f'<FONT COLOR="{INK}">local {_flow(e.local)}</FONT>')
-    label = "<BR/>".join(told)
+    label = "<BR/>".join(f"&#160;{text}&#160;" for text in told)  # clear of the arrow's line
     attributes = [f"label=<{label}>"] if label else []
     attributes += ["weight=4"] if straight else []
     if e.rule:
@@ -314,21 +311,29 @@ def _flow(array: Array) -> str:
     return escape(fmt.line(array)) if array.ndim <= 2 and 0 < array.size <= 3 else f"norm {escape(fmt.norm(array))}"
 
 
-def _below(r: Records, legend: bool, references: bool) -> str:
-    """What stands below the drawing: the legend, and what could not be shown."""
-    note = f'<TR><TD ALIGN="LEFT"><FONT COLOR="{BACKWARD}">{escape(fmt.plain(r.note, 400))}</FONT></TD></TR>' if r.note else ""
-    if not legend:
-        return f'<<TABLE BORDER="0">{note}</TABLE>>' if note else '""'
-    kinds = [kind for kind in LEGEND if references and kind == "reference" or any(v.kind == kind for v in r.values)]
-    cells = "".join(
-        f'<TD><TABLE CELLPADDING="3" {LEGEND[kind]}><TR><TD>{"<I>name</I>: " * (kind == "reference")}{KINDS[kind][0]}</TD></TR></TABLE></TD>'
-        for kind in kinds
-    )
-    cells += f'<TD><FONT COLOR="{FORWARD}">value</FONT></TD>'
-    if r.differentiated:
-        cells += f'<TD><FONT COLOR="{BACKWARD}">gradient; on an arrow: what flows back along it</FONT></TD>'
-    inner = f'<TABLE BORDER="0" CELLBORDER="0" CELLSPACING="0" CELLPADDING="4"><TR>{cells}</TR></TABLE>'
-    return f'<<TABLE BORDER="0" CELLSPACING="0"><TR><TD HEIGHT="12"></TD></TR><TR><TD>{inner}</TD></TR>{note}</TABLE>>'
+def _about(r: Records, title: str, legend: bool, references: bool) -> str:
+    """The graph's label: title, legend, what could not be shown. A label of its own for the title would take a cluster, in which
+    Graphviz does not keep operands in their order.
+    """
+    rows = []
+    if title:
+        rows.append(f'<FONT POINT-SIZE="14"><B>{escape(fmt.plain(title, 200))}</B></FONT>')
+    if legend:
+        kinds = [kind for kind in LEGEND if (references and kind == "reference") or any(v.kind == kind for v in r.values)]
+        told = {kind: "<I>name</I>: " * (kind == "reference") + KINDS[kind][0] for kind in kinds}
+        cells = [f'<TABLE CELLPADDING="3" {LEGEND[kind]}><TR><TD>{told[kind]}</TD></TR></TABLE>' for kind in kinds]
+        cells.append(f'<FONT COLOR="{FORWARD}">value</FONT>')
+        if r.differentiated:
+            cells.append(f'<FONT COLOR="{BACKWARD}">gradient; on an arrow: what flows back along it</FONT>')
+        row = "".join(f"<TD>{cell}</TD>" for cell in cells)
+        rows.append(f'<TABLE BORDER="0" CELLBORDER="0" CELLSPACING="0" CELLPADDING="4"><TR>{row}</TR></TABLE>')
+    if r.note:
+        rows.append(f'<FONT COLOR="{BACKWARD}">{escape(fmt.plain(r.note, 400))}</FONT>')
+    if not rows:
+        return '""'
+    gap = '<TR><TD HEIGHT="12"></TD></TR>'
+    inside = "".join(f"<TR><TD>{row}</TD></TR>" for row in rows)
+    return f'<<TABLE BORDER="0" CELLSPACING="0">{inside + gap if title else gap + inside}</TABLE>>'
 
 
 def _quote(text: str) -> str:

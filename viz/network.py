@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import fields
 from typing import Any
 
-from minigrad.viz.records import records
+from minigrad.viz.records import Edge, Value, records
 
 
 def to_networkx(t: Any, *, gradient: Any = None, backward: bool | None = None, limit: int | None = None) -> Any:
@@ -44,9 +44,10 @@ def to_networkx(t: Any, *, gradient: Any = None, backward: bool | None = None, l
         raise ImportError("to_networkx needs networkx: pip install 'minigrad[viz]'") from error
     r = records(t, gradient=gradient, backward=backward, limit=limit)
     graph = networkx.MultiDiGraph(output=r.output, differentiated=r.differentiated, hidden=r.hidden, note=r.note)
+    told = [f.name for f in fields(Value) if f.name != "id"]
     for value in r.values:
-        graph.add_node(value.id, **{f.name: getattr(value, f.name) for f in fields(value) if f.name != "id"})
+        graph.add_node(value.id, **{name: getattr(value, name) for name in told})
+    told = [f.name for f in fields(Edge) if f.name not in ("source", "target")]
     for edge in r.edges:
-        told = {f.name: getattr(edge, f.name) for f in fields(edge) if f.name not in ("source", "target")}
-        graph.add_edge(edge.source, edge.target, key=edge.operand, **told)
+        graph.add_edge(edge.source, edge.target, key=edge.operand, **{name: getattr(edge, name) for name in told})
     return graph

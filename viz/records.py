@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from minigrad import backend, naming
-from minigrad.errors import MinigradError, NotInGraphError, ShapeError
+from minigrad import backend, guards, naming
+from minigrad.errors import ChangedValueError, MinigradError, NotInGraphError, ShapeError
 from minigrad.graph import Handle, Node, pull_back
 from minigrad.viz import formula
 
@@ -284,7 +284,7 @@ def _differentiate(
             parent = node.parents[i]
             if parent is not None and parent.requires_grad and (node in unknown or not _can_run(node, i)):
                 unknown.add(parent)
-    wanted = [node for node in graph if node.requires_grad and node not in unknown]
+    wanted = {node for node in graph if node.requires_grad and node not in unknown}
     targets = {key[0] for key in shown if key[0] is not None}
     parts: dict[tuple[Node, int], tuple[Any, Any]] = {}
 
@@ -294,11 +294,23 @@ def _differentiate(
 
     note = "Some gradients are not shown: the values they need were not kept. Record inside `with mg.inspect():`."
     try:
+        _verify(wanted)
         with np.errstate(all="ignore"):  # whatever there is to warn about, forward and backward have already warned about
             gradients = pull_back({root: seed}, wanted, retain=True, targets=targets, watch=write_down)
     except MinigradError as error:
         return {}, {}, f"Gradients are not shown: {error}"
     return gradients, parts, note if unknown else ""
+
+
+def _verify(wanted: set[Node]) -> None:
+    """Refuse to compute with values that were written to since, also where backward is over and has no more need of them."""
+    guards.verify(wanted)
+    freed = [node for node in wanted if node.op is not None and not node.live]
+    kept = [guard for node in freed if node.extra is not None for guard in node.extra.guards]
+    for owner in {p for node in freed for p in (node, *node.parents) if p is not None and p.extra is not None}:
+        kept += owner.extra.handed  # type: ignore[union-attr, arg-type]
+    if any(guards.broken(guard) for guard in kept):
+        raise ChangedValueError("values were changed in place since backward; draw before the update, or update out of place")
 
 
 def _can_run(node: Node, i: int) -> bool:

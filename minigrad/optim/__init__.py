@@ -1,15 +1,15 @@
 """Optimisers under PyTorch's names, their schedules, and minimisers of functions of a vector.
 
-    >>> import minigrad as mg
-    >>> w = mg.tensor([3.0, -2.0], requires_grad=True)
-    >>> optimizer = mg.optim.SGD([w], lr=0.1, momentum=0.5)
-    >>> for _ in range(60):
-    ...     optimizer.zero_grad()
-    ...     loss = (w * w).sum()
-    ...     loss.backward()
-    ...     optimizer.step()
-    >>> loss.item() < 1e-6
-    True
+>>> import minigrad as mg
+>>> w = mg.tensor([3.0, -2.0], requires_grad=True)
+>>> optimizer = mg.optim.SGD([w], lr=0.1, momentum=0.5)
+>>> for _ in range(60):
+...     optimizer.zero_grad()
+...     loss = (w * w).sum()
+...     loss.backward()
+...     optimizer.step()
+>>> loss.item() < 1e-6
+True
 """
 
 from __future__ import annotations

@@ -39,6 +39,7 @@ DOMAINS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "rho": ("a number in [0, 1]", lambda v: 0 <= v <= 1),
     "betas": _DECAY_RATES,
     "etas": ("two numbers with 0 < first < 1 < second", lambda v: len(v) == 2 and 0 < v[0] < 1 < v[1]),
+    "history_size": ("a whole number >= 1", lambda v: v >= 1),
     "line_search_fn": ("None or 'strong_wolfe'", lambda v: v in (None, "strong_wolfe")),
 }
 """What a hyperparameter of that name may be, in whichever optimiser it occurs."""
@@ -157,7 +158,9 @@ class Optimizer(ABC):
         """
         number = {id(p): k for k, p in enumerate(p for group in self.param_groups for p in group["params"])}
         return {
-            "state": {number[id(p)]: {name: _saved(v) for name, v in state.items()} for p, state in self.state.items() if state},
+            "state": {
+                number[id(p)]: {name: _saved(v) for name, v in state.items()} for p, state in self.state.items() if state
+            },
             "param_groups": [{**group, "params": [number[id(p)] for p in group["params"]]} for group in self.param_groups],
         }
 
@@ -177,7 +180,7 @@ class Optimizer(ABC):
         updated: list[Group] = []
         for group, other in zip(groups, saved):
             new = {k: tuple(v) if k in ("betas", "etas", "step_sizes") else v for k, v in other.items() if k not in NOT_OURS}
-            names = {k: group[k] for k in ("params", "param_names") if k in group}
+            names: Group = {k: group[k] for k in ("params", "param_names") if k in group}
             updated.append({**self.defaults, **new, **names})
             self._check(updated[-1])
         state: defaultdict[Any, State] = defaultdict(dict)
@@ -200,7 +203,9 @@ class Optimizer(ABC):
 
 
 class Elementwise(Optimizer):
-    """An optimiser that treats every element of a parameter alike. A subclass writes what differs:
+    """An optimiser that treats every element of a parameter alike.
+
+    A subclass writes what differs:
 
     - :meth:`fresh`, the state of one parameter before its first step;
     - :meth:`update`, the step of one parameter.
@@ -292,15 +297,15 @@ class Elementwise(Optimizer):
     def _loaded(self, p: Tensor, group: Group, saved: State) -> State:
         state = self.fresh(p._data, group)
         for name, value in super()._loaded(p, group, saved).items():
-            like = state.get(name, value)
-            if hasattr(value, "shape") and value.size == 1 and not hasattr(like, "shape"):
-                value = type(like)(value.item())
-            elif hasattr(like, "shape") and np.shape(value) != p.shape:
+            if not hasattr(state.get(name, p), "shape"):
+                state[name] = type(state[name])(value)
+            elif np.shape(value) != p.shape:
                 raise ShapeError(
                     f"{self._name}: the saved {name} has shape {np.shape(value)}, but its parameter"
                     f"{f' {p.name!r}' if p.name else ''} has shape {p.shape}"
                 )
-            state[name] = value
+            else:
+                state[name] = backend.to_device(np.array(value, p.dtype), p.device)
         return state
 
 
@@ -336,4 +341,4 @@ def _restored(value: Any, p: Tensor) -> Any:
     if not hasattr(value, "shape"):
         return value
     array = np.array(value)
-    return backend.to_device(array.astype(p.dtype) if array.ndim or not p.ndim else array, p.device)
+    return backend.to_device(array, p.device) if array.ndim else array.item()

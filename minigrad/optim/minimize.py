@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from minigrad import ops
+from minigrad import backend, ops
 from minigrad.errors import ShapeError
 from minigrad.optim.wolfe import Point, strong_wolfe
 from minigrad.tensor import Tensor, asarray, wrap
@@ -58,9 +58,9 @@ class _Objective:
     def __init__(self, f: Function, x0: Any) -> None:
         start = asarray(x0)
         if start.dtype.kind != "f":
-            start = ops.astype(start, "float64")
+            start = ops.astype(start, backend.get_default_dtype())
         self.shape, self.evaluations = start.shape, 0
-        self.start = start.detach()._data.reshape(-1)
+        self.start = start._data.reshape(-1).copy()
         self.f: Function = lambda x: f(ops.reshape(x, self.shape))
         self._both = value_and_grad(self.f)
 
@@ -88,9 +88,7 @@ def _slack(value: float, x: Any) -> float:
     return 4 * float(np.finfo(x.dtype).eps) * abs(value)
 
 
-def newton(
-    f: Function, x0: Any, damping: float = 0.0, tolerance: float | None = None, max_iter: int = 100
-) -> Result:
+def newton(f: Function, x0: Any, damping: float = 0.0, tolerance: float | None = None, max_iter: int = 100) -> Result:
     """Newton's method with Levenberg's damping: ``x <- x - (H + a I)^-1 g`` (Nocedal & Wright 2006, chapters 3 and 10).
 
     The damping ``a`` is raised tenfold as long as ``H + a I`` is not positive definite or the step does not lower ``f``, and
@@ -261,7 +259,7 @@ def conjugate_gradient(f: Function, x0: Any, tolerance: float | None = None, max
 def line_search(
     f: Function, x: Any, direction: Any, step: float = 1.0, c1: float = 1e-4, c2: float = 0.9, max_evals: int = 25
 ) -> LineSearchResult:
-    """A step along ``direction`` that meets the strong Wolfe conditions (Nocedal & Wright 2006, algorithms 3.5 and 3.6):
+    """A step along ``direction`` that meets the strong Wolfe conditions (Nocedal & Wright 2006, algorithms 3.5 and 3.6).
 
         f(x + t d) <= f(x) + c1 t g.d    and    |g(x + t d).d| <= c2 |g.d|
 
@@ -293,13 +291,13 @@ def line_search(
     value, g = objective(start)
     slope = float(g @ d)
     if not slope < 0:
-        raise ValueError(f"line_search: direction does not lead downhill: the slope along it is {slope:.3g}; try minus the gradient")
+        raise ValueError(
+            f"line_search: direction does not lead downhill: the slope along it is {slope:.3g}; try minus the gradient"
+        )
     found, tries, met = _along(objective, start, d, Point(0.0, value, g, slope), step, c1, c2, max_evals)
     text = "both Wolfe conditions hold" if met else "no step tried meets both Wolfe conditions; this is the lowest"
     end = wrap((start + found.t * d).reshape(objective.shape))
-    return LineSearchResult(
-        end, found.value, _norm(found.gradient), tries, objective.evaluations, met, text, found.t
-    )
+    return LineSearchResult(end, found.value, _norm(found.gradient), tries, objective.evaluations, met, text, found.t)
 
 
 def flatten(params: Iterable[Any]) -> Tensor:
@@ -328,6 +326,8 @@ def unflatten(vector: Any, like: Iterable[Any]) -> list[Tensor]:
     shapes = [tuple(p.shape) for p in like]
     sizes = [math.prod(shape) for shape in shapes]
     if tuple(vector.shape) != (sum(sizes),):
-        raise ShapeError(f"unflatten: the shapes {shapes} have {sum(sizes)} elements in all, but the vector has shape {vector.shape}")
+        raise ShapeError(
+            f"unflatten: the shapes {shapes} have {sum(sizes)} elements in all, but the vector has shape {vector.shape}"
+        )
     ends = np.cumsum(sizes).tolist()
     return [ops.reshape(vector[end - size : end], shape) for shape, size, end in zip(shapes, sizes, ends)]
