@@ -23,7 +23,8 @@ def user_frames() -> Iterator[FrameType]:
     """The calling frames that are not minigrad's own, innermost first."""
     frame: FrameType | None = sys._getframe(1)
     while frame is not None:
-        if frame.f_globals.get("__name__", "").partition(".")[0] != "minigrad":
+        ours = frame.f_globals.get("__name__", "").partition(".")[0] == "minigrad"
+        if not ours or frame.f_code.co_filename.startswith("<doctest"):
             yield frame
         frame = frame.f_back
 
@@ -54,6 +55,8 @@ def variables(key: Callable[[Any], int | None]) -> dict[int, str]:
 
 def _items(name: str, value: Any) -> Iterator[tuple[str, Any]]:
     yield name, value
+    if name in ("In", "Out"):  # IPython's history
+        return
     if name.startswith("_"):
         return
     if type(value) in (list, tuple) and len(value) <= 1000:

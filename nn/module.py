@@ -551,7 +551,7 @@ def _check_name(module: Module, name: str, asked: str) -> None:
 
 def _numpy_of(value: Any, dtype: Any) -> np.ndarray[Any, Any]:
     """A fresh array with the values of a Tensor, an array, or a tensor of another library."""
-    return np.array(value.numpy() if isinstance(value, Tensor) else value, dtype=dtype)
+    return np.array(backend.to_numpy(value._data) if isinstance(value, Tensor) else np.asarray(value), dtype=dtype)
 
 
 def _replace(t: Tensor, array: Any) -> None:

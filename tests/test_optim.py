@@ -41,9 +41,9 @@ X = np.random.default_rng(7).normal(size=(5, 3))
 
 
 def loss_of(lib: Any, p: Any, x: Any) -> Any:
-    """A small net and some curvature, written so that minigrad and PyTorch both run it."""
+    """A small net and some curvature, written so that minigrad and PyTorch both run it; flat far out, so that climbing ends."""
     hidden = lib.tanh(x @ p[0] + p[1])
-    return ((hidden * hidden).sum() - 0.3 * hidden.sum() + (p[2] - 1.5) ** 4 + 0.05 * (p[0] ** 4).sum()) * (1 + 0.1 * p[2] ** 2)
+    return 2 * lib.log(1 + (hidden * hidden).sum() - 0.3 * hidden.sum() + (p[2] - 1.5) ** 4 + 0.05 * (p[0] ** 4).sum())
 
 
 def descend(optimizer: optim.Optimizer, p: list[mg.Tensor], steps: int) -> list[np.ndarray[Any, Any]]:
@@ -75,9 +75,14 @@ GRIDS = [
         pytest.param("SGD", {"lr": 0.01, "momentum": 0.8, "nesterov": True, **o}, id=f"SGD-nesterov-{k}")
         for k, o in enumerate([{}, {"weight_decay": 0.1}, {"maximize": True, "lr": 0.001}])
     ],
-    *grid("Adagrad", lr=[0.1], lr_decay=[0.2], weight_decay=[0.1], initial_accumulator_value=[0.5], eps=[1e-3], maximize=[True]),
-    *grid("RMSprop", lr=[0.02], alpha=[0.5, 0.9], eps=[1e-3], weight_decay=[0.1], momentum=[0.7], centered=[True], maximize=[True]),
-    *grid("Adadelta", lr=[0.5], rho=[0.0, 0.5, 1.0], eps=[1e-2], weight_decay=[0.1], maximize=[True]),
+    *grid(
+        "Adagrad", lr=[0.1], lr_decay=[0.2], weight_decay=[0.1], initial_accumulator_value=[0.5], eps=[1e-3], maximize=[True]
+    ),
+    *grid(
+        "RMSprop", lr=[0.02], alpha=[0.5, 0.9], eps=[1e-3], weight_decay=[0.1], momentum=[0.7], centered=[True], maximize=[True]
+    ),
+    pytest.param("Adadelta", {"lr": 0.02, "rho": 1.0}, id="Adadelta-rho=1"),
+    *grid("Adadelta", lr=[0.5], rho=[0.0, 0.5], eps=[1e-2], weight_decay=[0.1], maximize=[True]),
     *grid("Adam", **ADAM, amsgrad=[True], decoupled_weight_decay=[True]),
     *grid("AdamW", **ADAM, amsgrad=[True]),
     *grid("Adamax", **ADAM),
@@ -109,8 +114,6 @@ def agree(ours: list[Any], theirs: list[Any], rtol: float = 1e-9) -> None:
 @pytest.mark.parametrize(("name", "options"), GRIDS)
 def test_twenty_steps_as_in_pytorch(torch: Any, name: str, options: dict[str, Any]) -> None:
     p, q = parameters(), [torch.tensor(v, requires_grad=True) for v in values()]
-    if options.get("maximize") and "lr" not in options:
-        options = {**options, "lr": 0.001}  # the quartic has no top: 20 full steps uphill would overflow
     ours = optim.__dict__[name](p, **options)
     theirs = getattr(torch.optim, name)(q, **options)
     agree(descend(ours, p, 20), torch_path(torch, theirs, q, 20))
@@ -125,7 +128,7 @@ def test_groups_changes_and_missing_gradients_as_in_pytorch(torch: Any, name: st
     for optimizer in (ours, theirs):
         optimizer.param_groups[1]["lr"] = 0.02
         for key in ("momentum", "weight_decay"):
-            if key in optimizer.param_groups[0]:
+            if key in optimizer.param_groups[0] and (name, key) != ("RMSprop", "momentum"):  # PyTorch fails there
                 optimizer.param_groups[0][key] = 0.4
     ours.add_param_group({"params": [p[2]], "lr": 0.005})
     theirs.add_param_group({"params": [q[2]], "lr": 0.005})
@@ -595,7 +598,9 @@ def test_the_state_of_a_group_survives_json() -> None:
 def test_every_optimiser_gets_to_the_bottom(name: str, options: dict[str, Any]) -> None:
     x = mg.tensor([1.5, -0.5], dtype="float64", requires_grad=True)
     rate = {"SGD": 0.05, "ASGD": 0.05, "LBFGS": 1.0, "Adadelta": 30.0, "Adagrad": 0.5}.get(name, 0.05)
-    optimizer = optim.__dict__[name]([x], **{**options, "lr": rate, **({"weight_decay": 0} if name != "Rprop" and name != "LBFGS" else {})})
+    optimizer = optim.__dict__[name](
+        [x], **{**options, "lr": rate, **({"weight_decay": 0} if name != "Rprop" and name != "LBFGS" else {})}
+    )
     target = mg.tensor([0.3, 0.7], dtype="float64")
 
     def closure() -> mg.Tensor:

@@ -340,5 +340,5 @@ def _restored(value: Any, p: Tensor) -> Any:
         return [_restored(v, p) for v in value]
     if not hasattr(value, "shape"):
         return value
-    array = np.array(value)
+    array = np.asarray(value).copy()
     return backend.to_device(array, p.device) if array.ndim else array.item()

@@ -13,7 +13,6 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from minigrad.errors import MinigradError
 from minigrad.optim.base import Optimizer, OptimizerError, plain
 
 __all__ = [
@@ -244,7 +243,7 @@ class LinearLR(FactorLR):
         super().__init__(optimizer, last_epoch)
 
     def factor(self, t: float) -> float:
-        return self.start_factor + (self.end_factor - self.start_factor) * min(t, self.total_iters) / self.total_iters
+        return self.start_factor + (self.end_factor - self.start_factor) * min(t, self.total_iters) / max(self.total_iters, 1)
 
 
 class ExponentialLR(FactorLR):
@@ -314,7 +313,7 @@ class PolynomialLR(FactorLR):
         super().__init__(optimizer, last_epoch)
 
     def factor(self, t: float) -> float:
-        return float((1 - min(t, self.total_iters) / self.total_iters) ** self.power)
+        return float((1 - min(t, self.total_iters) / max(self.total_iters, 1)) ** self.power)
 
 
 class CosineAnnealingLR(FactorLR):
@@ -360,8 +359,7 @@ class MultiplicativeLR(LRScheduler):
 
 
 class CosineAnnealingWarmRestarts(LRScheduler):
-    """Half a cosine from the rate to ``eta_min`` in ``T_0`` epochs, then again, each time ``T_mult`` times as long
-    (SGDR, Loshchilov & Hutter 2017):
+    """Half a cosine in ``T_0`` epochs, then another, each ``T_mult`` times as long (SGDR, Loshchilov & Hutter 2017).
 
         lr_t = eta_min + (lr_0 - eta_min) (1 + cos(pi T_cur / T_i)) / 2
 
@@ -388,7 +386,7 @@ class CosineAnnealingWarmRestarts(LRScheduler):
             self.last_epoch += 1
             self.T_cur += 1
             if self.T_cur >= self.T_i:
-                self.T_cur -= self.T_i
+                self.T_cur %= self.T_i
                 self.T_i *= self.T_mult
         elif epoch < 0:
             raise OptimizerError(f"CosineAnnealingWarmRestarts: epoch must be a number >= 0, got {epoch!r}")
@@ -541,7 +539,7 @@ class OneCycleLR(LRScheduler):
         t = self.last_epoch
         if t > self.total_steps:
             raise OptimizerError(f"OneCycleLR: step {t} of a cycle of {self.total_steps} steps")
-        phase = min(bisect_right([end for end in self.ends if end < t], t), len(self.ends) - 1)
+        phase = next((k for k, end in enumerate(self.ends) if t <= end), len(self.ends) - 1)
         start, end = self.ends[phase - 1] if phase else 0.0, self.ends[phase]
         share = (t - start) / (end - start) if end != start else 1.0
         rates = []
@@ -630,11 +628,9 @@ class ReduceLROnPlateau(LRScheduler):
         self._last_lr = self._current()
 
     def _is_better(self, value: float) -> bool:
-        sign = 1 if self.mode == "min" else -1
-        margin = self.threshold * (self.best if self.threshold_mode == "rel" and math.isfinite(self.best) else sign)
-        return sign * value < sign * (
-            self.best - margin if self.mode == "min" or self.threshold_mode == "abs" else self.best + margin
-        )
+        sign = 1 if self.mode == "max" else -1
+        margin = sign * self.threshold
+        return sign * value > sign * (self.best * (1 + margin) if self.threshold_mode == "rel" else self.best + margin)
 
 
 class _Several(LRScheduler):
