@@ -183,8 +183,6 @@ def pull_back(
                 continue
             extra, op = node.extra, node.op
             if extra is not None:
-                if extra.guards:
-                    guards.check(node, order)
                 for hook in list(extra.hooks.values()):
                     g = hook(g)
             if op is None or (targets and node in targets) or (extra is not None and extra.retain):

@@ -119,10 +119,6 @@ def verify(nodes: Collection[Node]) -> None:
         _verify_handed_out(nodes)
 
 
-def check(node: Node, order: list[Node]) -> None:
-    """Nothing: all was compared before the pass, and the loop of graph.pull_back need not call this."""
-
-
 def _verify_handed_out(nodes: Collection[Node]) -> None:
     """The same for arrays that were handed out after they were recorded; constants too, which no gradient visits."""
     extras = [p.extra for p in {p for node in nodes for p in (node, *node.parents)} if p is not None]

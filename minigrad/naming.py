@@ -19,12 +19,17 @@ class Where(NamedTuple):
         return f"{self.file}:{self.line}"
 
 
+def ours(frame: FrameType) -> bool:
+    """Whether a frame runs minigrad's own code; the examples of its docstrings are the user's."""
+    module = str(frame.f_globals.get("__name__", ""))
+    return module.partition(".")[0] == "minigrad" and not frame.f_code.co_filename.startswith("<doctest")
+
+
 def user_frames() -> Iterator[FrameType]:
     """The calling frames that are not minigrad's own, innermost first."""
     frame: FrameType | None = sys._getframe(1)
     while frame is not None:
-        ours = frame.f_globals.get("__name__", "").partition(".")[0] == "minigrad"
-        if not ours or frame.f_code.co_filename.startswith("<doctest"):
+        if not ours(frame):
             yield frame
         frame = frame.f_back
 
@@ -55,9 +60,7 @@ def variables(key: Callable[[Any], int | None]) -> dict[int, str]:
 
 def _items(name: str, value: Any) -> Iterator[tuple[str, Any]]:
     yield name, value
-    if name in ("In", "Out"):  # IPython's history
-        return
-    if name.startswith("_"):
+    if name.startswith("_") or name in ("In", "Out"):  # In, Out: IPython's history
         return
     if type(value) in (list, tuple) and len(value) <= 1000:
         yield from ((f"{name}[{i}]", item) for i, item in enumerate(value))

@@ -150,7 +150,7 @@ def primitive(
     label = name or str(getattr(forward, "__name__", "op")).strip("_")
     label = label if label.isidentifier() else "op"
     is_elementwise = _is_ufunc(forward) if elementwise is None else elementwise
-    own = sys._getframe(1).f_globals["__name__"].startswith("minigrad.")
+    own = naming.ours(sys._getframe(1))
 
     def declare(forward: Rule, rules: Sequence[Rule | None], arguments: dict[str, Any]) -> Callable[..., Any]:
         op = Op(label, forward, rules, needs, gate, math, kink, is_elementwise, is_elementwise and own, mask)

@@ -8,7 +8,7 @@ import sys
 import threading
 import warnings
 from collections.abc import Callable, Collection, Iterator
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -470,6 +470,11 @@ class Tensor(Handle):
         twin = _rebuild(type(self), self.data, self.requires_grad, self.name)
         twin._with_node().more().shared = True
         return twin
+
+    def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> NoReturn:
+        name = f"{function.__module__.replace('numpy', 'np', 1)}.{function.__name__}"
+        own = f"mg.{function.__name__}" if function.__name__ in ops.__all__ else "minigrad's own functions"
+        raise DtypeError(f"{name} does not record what it does to a Tensor: use {own}, or .numpy() for the bare values")
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Tensor:
         if not self.is_leaf:

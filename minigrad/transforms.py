@@ -153,7 +153,7 @@ def value_and_grad(f: Callable[..., Any], argnums: Argnums = 0) -> Callable[...,
     """The function that gives ``f``'s value and its gradient.
 
     Args:
-        f: takes tensors (arrays and numbers are turned into tensors) and returns a tensor with one element.
+        f: takes tensors (what is differentiated is turned into one) and returns a tensor with one element.
         argnums: which positional argument to differentiate, or a tuple of them (then the gradient is a tuple).
 
     Example:
@@ -177,7 +177,7 @@ def grad(f: Callable[..., Any], argnums: Argnums = 0) -> Callable[..., Any]:
     """The function that gives ``f``'s gradient; nests to any order.
 
     Args:
-        f: takes tensors (arrays and numbers are turned into tensors) and returns a tensor with one element.
+        f: takes tensors (what is differentiated is turned into one) and returns a tensor with one element.
         argnums: which positional argument to differentiate, or a tuple of them (then the gradient is a tuple).
 
     Raises:

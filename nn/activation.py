@@ -233,10 +233,11 @@ class Hardswish(_Activation):
 class Hardshrink(_Activation):
     """y = x, and 0 within lambd of 0."""
 
-    _shown = ("lambd",)
-
     def __init__(self, lambd: float = 0.5) -> None:
         self.lambd = lambd
+
+    def extra_repr(self) -> str:
+        return str(self.lambd)
 
     def forward(self, input: Any) -> Any:
         return F.hardshrink(input, self.lambd)
@@ -245,10 +246,11 @@ class Hardshrink(_Activation):
 class Softshrink(_Activation):
     """y = x moved towards 0 by lambd, and 0 within lambd of it."""
 
-    _shown = ("lambd",)
-
     def __init__(self, lambd: float = 0.5) -> None:
         self.lambd = lambd
+
+    def extra_repr(self) -> str:
+        return str(self.lambd)
 
     def forward(self, input: Any) -> Any:
         return F.softshrink(input, self.lambd)
@@ -305,6 +307,9 @@ class Softmax(_Activation):
 
     def forward(self, input: Any) -> Any:
         return F.softmax(input, self.dim, temperature=self.temperature)
+
+    def extra_repr(self) -> str:
+        return super().extra_repr() + ("" if self.temperature == 1 else f", temperature={self.temperature}")
 
 
 class Softmin(_Activation):

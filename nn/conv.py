@@ -73,9 +73,9 @@ class _ConvBase(Module):
             raise self._refuse(f"(N, {axes}) or ({axes})", input, fix)
 
     def extra_repr(self) -> str:
-        n, padded = self._n, isinstance(self.padding, str)
+        n = self._n
         rest = {
-            "padding": repr(self.padding) if padded else self.padding if self.padding != (0,) * n else None,
+            "padding": self.padding if self.padding != (0,) * n else None,
             "dilation": self.dilation if self.dilation != (1,) * n else None,
             "output_padding": self.output_padding if any(self.output_padding) else None,
             "groups": self.groups if self.groups != 1 else None,

@@ -470,7 +470,9 @@ class Module:
         return _tree(type(self).__name__, self.extra_repr(), lines)
 
 
-def functional_call(module: Module, parameters: Mapping[str, Any], args: Any = (), kwargs: Mapping[str, Any] | None = None) -> Any:
+def functional_call(
+    module: Module, parameters: Mapping[str, Any], args: Any = (), kwargs: Mapping[str, Any] | None = None
+) -> Any:
     """``module(*args, **kwargs)`` with other parameters or buffers, given by path: the module as a function of them.
 
     So they can be arguments of ``mg.grad``, ``mg.hessian`` or ``check_grads``. A parameter that has several paths is replaced

@@ -65,7 +65,8 @@ def test_the_first_readme_command_does_what_it_says(
 @pytest.mark.parametrize("module", modules(), ids=lambda m: m.__name__)
 def test_docstring_examples(module: ModuleType) -> None:
     flags = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
-    tests = doctest.DocTestFinder(exclude_empty=True).find(module)
+    # In minigrad's own namespace, round and sum are not Python's.
+    tests = doctest.DocTestFinder(exclude_empty=True).find(module, globs={} if module is mg else None)
     runner = doctest.DocTestRunner(optionflags=flags)
     for test in tests:
         runner.run(test)

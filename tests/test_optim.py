@@ -46,10 +46,20 @@ def loss_of(lib: Any, p: Any, x: Any) -> Any:
     return 2 * lib.log(1 + (hidden * hidden).sum() - 0.3 * hidden.sum() + (p[2] - 1.5) ** 4 + 0.05 * (p[0] ** 4).sum())
 
 
-def descend(optimizer: optim.Optimizer, p: list[mg.Tensor], steps: int) -> list[np.ndarray[Any, Any]]:
+def convex_loss_of(lib: Any, p: Any, x: Any) -> Any:
+    """A ridge-penalised logistic loss.
+
+    On the loss above the path of L-BFGS is chaotic: PyTorch itself, started one unit in the last place away, ends up to 1e-3
+    elsewhere.
+    """
+    squares = (p[0] ** 2).sum() + (p[1] ** 2).sum() + p[2] ** 2
+    return lib.log(1 + lib.exp(x @ p[0] + p[1] - p[2])).sum() + 0.5 * squares
+
+
+def descend(optimizer: optim.Optimizer, p: list[mg.Tensor], steps: int, f: Any = loss_of) -> list[np.ndarray[Any, Any]]:
     def closure() -> mg.Tensor:
         optimizer.zero_grad()
-        loss: mg.Tensor = loss_of(mg, p, mg.asarray(X.astype(p[0].dtype)))
+        loss: mg.Tensor = f(mg, p, mg.asarray(X.astype(p[0].dtype)))
         loss.backward()
         return loss
 
@@ -93,10 +103,10 @@ GRIDS = [
 ]
 
 
-def torch_path(torch: Any, optimizer: Any, p: list[Any], steps: int) -> list[np.ndarray[Any, Any]]:
+def torch_path(torch: Any, optimizer: Any, p: list[Any], steps: int, f: Any = loss_of) -> list[np.ndarray[Any, Any]]:
     def closure() -> Any:
         optimizer.zero_grad()
-        loss = loss_of(torch, p, torch.tensor(X))
+        loss = f(torch, p, torch.tensor(X))
         loss.backward()
         return loss
 
@@ -122,8 +132,8 @@ def test_twenty_steps_as_in_pytorch(torch: Any, name: str, options: dict[str, An
 @pytest.mark.parametrize("name", ["SGD", "Adam", "RMSprop", "NAdam", "ASGD"])
 def test_groups_changes_and_missing_gradients_as_in_pytorch(torch: Any, name: str) -> None:
     p, q = parameters(), [torch.tensor(v, requires_grad=True) for v in values()]
-    make = [lambda r: [{"params": r[:1]}, {"params": r[1], "lr": 0.003, "weight_decay": 0.2}]]
-    ours, theirs = optim.__dict__[name](make[0](p), lr=0.01), getattr(torch.optim, name)(make[0](q), lr=0.01)
+    groups = [[{"params": r[:1]}, {"params": r[1], "lr": 0.003, "weight_decay": 0.2}] for r in (p, q)]
+    ours, theirs = optim.__dict__[name](groups[0], lr=0.01), getattr(torch.optim, name)(groups[1], lr=0.01)
     descend(ours, p, 3), torch_path(torch, theirs, q, 3)
     for optimizer in (ours, theirs):
         optimizer.param_groups[1]["lr"] = 0.02
@@ -169,7 +179,20 @@ def test_a_state_saved_by_pytorch_goes_on_here(torch: Any, name: str, options: d
 def test_defaults_and_argument_order_are_pytorchs(torch: Any) -> None:
     import inspect
 
-    for name in "SGD ASGD Adagrad RMSprop Adadelta Adam AdamW Adamax NAdam RAdam Rprop LBFGS".split():
+    for name in [
+        "SGD",
+        "ASGD",
+        "Adagrad",
+        "RMSprop",
+        "Adadelta",
+        "Adam",
+        "AdamW",
+        "Adamax",
+        "NAdam",
+        "RAdam",
+        "Rprop",
+        "LBFGS",
+    ]:
         theirs = inspect.signature(getattr(torch.optim, name)).parameters
         ours = inspect.signature(getattr(optim, name)).parameters
         kept = {k: v.default for k, v in theirs.items() if k not in base.NOT_OURS}
@@ -191,7 +214,7 @@ def test_lbfgs_follows_pytorchs_path(torch: Any, name: str, options: dict[str, A
     ours = optim.LBFGS(p, **options, line_search_fn=search)
     theirs = torch.optim.LBFGS(q, **options, line_search_fn=search)
     for _ in range(20):
-        agree(descend(ours, p, 1), torch_path(torch, theirs, q, 1))
+        agree(descend(ours, p, 1, convex_loss_of), torch_path(torch, theirs, q, 1, convex_loss_of))
     mine, other = ours.state[p[0]], theirs.state[q[0]]
     assert (mine["n_iter"], mine["func_evals"]) == (other["n_iter"], other["func_evals"])
 
@@ -211,8 +234,7 @@ def by_hand() -> Iterator[Any]:
     yield "Adagrad", {"eps": 0.0}, [2 - lr, 2 - lr + lr / r(10)]
     yield "RMSprop", {"alpha": 0.9, "eps": 0.0}, [2 - lr * 3 / r(0.9), 2 - lr * 3 / r(0.9) + lr / r(0.81 + 0.1)]
     d = r(1e-6) / r(0.9 + 1e-6) * 3
-    d2 = r(0.1 * d * d + 1e-6) / r(0.81 + 0.1 + 1e-6) * -1 if True else 0
-    yield "Adadelta", {"lr": 1.0}, [2 - d, 2 - d - (r(0.1 * d * d + 1e-6) / r(0.91 + 1e-6)) * h] if d2 else []
+    yield "Adadelta", {"lr": 1.0}, [2 - d, 2 - d - (r(0.1 * d * d + 1e-6) / r(0.91 + 1e-6)) * h]
     m, v2 = 0.1 * g, 0.001 * g * g
     m2, v3 = 0.9 * m + 0.1 * h, 0.999 * v2 + 0.001 * h * h
     one = 2 - lr * (m / 0.1) / (r(v2 / 0.001) + 1e-8)
@@ -434,11 +456,11 @@ def test_an_alias_keeps_the_old_values_and_backward_still_notices_writes() -> No
         loss.backward()
 
 
-def test_tied_parameters_views_and_large_parameters() -> None:
+def test_large_parameters() -> None:
     x = mg.tensor(np.random.default_rng(0).normal(size=(3, base.BLOCK)), requires_grad=True)
     before = x.numpy().copy()
     optimizer = optim.Adam([x], lr=0.1)
-    (x * x).sum().backward()
+    abs(x).sum().backward()
     optimizer.step()
     np.testing.assert_allclose(x.numpy(), before - 0.1 * np.sign(before), rtol=0, atol=1e-5)
 

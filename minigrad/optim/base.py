@@ -273,6 +273,7 @@ class Elementwise(Optimizer):
         out, x, g = new.reshape(-1), data.reshape(-1), g.reshape(-1)
         numbers = {name: value for name, value in state.items() if not hasattr(value, "shape")}
         flat = {name: value.reshape(-1) for name, value in state.items() if name not in numbers}
+        written = dict(flat)
         decay, decoupled = h.get("weight_decay", 0), h.get("decoupled_weight_decay", False)
         size = BLOCK if xp is np else x.size
         for start in range(0, x.size, size):
@@ -288,10 +289,10 @@ class Elementwise(Optimizer):
                 if name in numbers:
                     state[name] = value
                 else:
-                    if name not in flat:
+                    if name not in written:
                         state[name] = xp.empty(data.shape, dtype=data.dtype)
-                        flat[name] = state[name].reshape(-1)
-                    flat[name][part] = value
+                        written[name] = state[name].reshape(-1)
+                    written[name][part] = value
         replace(p, new)
 
     def _loaded(self, p: Tensor, group: Group, saved: State) -> State:
