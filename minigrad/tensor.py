@@ -8,7 +8,7 @@ import sys
 import threading
 import warnings
 from collections.abc import Callable, Collection, Iterator
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 
@@ -471,10 +471,15 @@ class Tensor(Handle):
         twin._with_node().more().shared = True
         return twin
 
-    def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> NoReturn:
-        name = f"{function.__module__.replace('numpy', 'np', 1)}.{function.__name__}"
-        own = f"mg.{function.__name__}" if function.__name__ in ops.__all__ else "minigrad's own functions"
-        raise DtypeError(f"{name} does not record what it does to a Tensor: use {own}, or .numpy() for the bare values")
+    def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
+        asking = [t for t in _tensors_in((args, kwargs)) if t.requires_grad]
+        if asking and recording.get()[0] != OFF:
+            own = f"mg.{function.__name__}" if function.__name__ in ops.__all__ else "minigrad's own functions"
+            raise DtypeError(
+                f"{function.__module__.replace('numpy', 'np', 1)}.{function.__name__} does not record what it does to a tensor "
+                f"that requires a gradient: use {own}, or .detach().numpy() if the history is not wanted"
+            )
+        return function(*_as_arrays(args), **_as_arrays(kwargs))
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Tensor:
         if not self.is_leaf:
@@ -515,6 +520,22 @@ def _rebuild(cls: type[Tensor], array: Any, requires_grad: bool, name: str | Non
     out = cls.__new__(cls)
     out._data, out.node = array, leaf(array, requires_grad, name)
     return out
+
+
+def _tensors_in(value: Any) -> Iterator[Tensor]:
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, (list, tuple, dict)):
+        for item in value.values() if isinstance(value, dict) else value:
+            yield from _tensors_in(item)
+
+
+def _as_arrays(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _as_arrays(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return type(value)(_as_arrays(item) for item in value)
+    return value.data if isinstance(value, Tensor) else value
 
 
 def _plain_index(index: Any) -> Any:
