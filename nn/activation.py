@@ -45,10 +45,7 @@ class ReLU6(_Activation):
 class LeakyReLU(_Activation):
     """y = x if x > 0, else negative_slope * x (notes 001; there with 0.1)."""
 
-    _shown = (
-        "negative_slope",
-        "inplace",
-    )
+    _shown = ("negative_slope", "inplace")
 
     def __init__(self, negative_slope: float = 0.01, inplace: bool = False) -> None:
         self.negative_slope, self.inplace = negative_slope, inplace
@@ -60,10 +57,7 @@ class LeakyReLU(_Activation):
 class ELU(_Activation):
     """y = x if x > 0, else alpha (exp(x) - 1): Clevert et al. 2016."""
 
-    _shown = (
-        "alpha",
-        "inplace",
-    )
+    _shown = ("alpha", "inplace")
 
     def __init__(self, alpha: float = 1.0, inplace: bool = False) -> None:
         self.alpha, self.inplace = alpha, inplace
@@ -75,10 +69,7 @@ class ELU(_Activation):
 class CELU(_Activation):
     """y = x if x > 0, else alpha (exp(x / alpha) - 1): Barron 2017."""
 
-    _shown = (
-        "alpha",
-        "inplace",
-    )
+    _shown = ("alpha", "inplace")
 
     def __init__(self, alpha: float = 1.0, inplace: bool = False) -> None:
         self.alpha, self.inplace = alpha, inplace
@@ -150,10 +141,7 @@ class Mish(_Activation):
 class Softplus(_Activation):
     """y = log(1 + exp(beta x)) / beta, and x where beta x > threshold. Its derivative is the sigmoid (notes 001, Figure 15)."""
 
-    _shown = (
-        "beta",
-        "threshold",
-    )
+    _shown = ("beta", "threshold")
 
     def __init__(self, beta: float = 1.0, threshold: float = 20.0) -> None:
         self.beta, self.threshold = beta, threshold
@@ -193,11 +181,7 @@ class Tanhshrink(_Activation):
 class Hardtanh(_Activation):
     """y = min(max(x, min_val), max_val)."""
 
-    _shown = (
-        "min_val",
-        "max_val",
-        "inplace",
-    )
+    _shown = ("min_val", "max_val", "inplace")
 
     def __init__(self, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False) -> None:
         self.min_val, self.max_val, self.inplace = min_val, max_val, inplace
@@ -266,11 +250,7 @@ class Softsign(_Activation):
 class Threshold(_Activation):
     """y = x if x > threshold, else value."""
 
-    _shown = (
-        "threshold",
-        "value",
-        "inplace",
-    )
+    _shown = ("threshold", "value", "inplace")
 
     def __init__(self, threshold: float, value: float, inplace: bool = False) -> None:
         self.threshold, self.value, self.inplace = threshold, value, inplace
@@ -282,10 +262,7 @@ class Threshold(_Activation):
 class HardLimiter(_Activation):
     """y = high if x >= 0, else low: the perceptron's output, which has no gradient (003 week 2)."""
 
-    _shown = (
-        "low",
-        "high",
-    )
+    _shown = ("low", "high")
 
     def __init__(self, low: float = 0.0, high: float = 1.0) -> None:
         self.low, self.high = low, high
@@ -297,10 +274,7 @@ class HardLimiter(_Activation):
 class Softmax(_Activation):
     """y_i = exp(x_i / T) / sum_j exp(x_j / T) along ``dim``; a large temperature T flattens it."""
 
-    _shown = (
-        "dim",
-        "temperature",
-    )
+    _shown = ("dim",)
 
     def __init__(self, dim: int = -1, temperature: float = 1.0) -> None:
         self.dim, self.temperature = dim, temperature

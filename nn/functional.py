@@ -122,7 +122,7 @@ SELU_ALPHA, SELU_SCALE = 1.6732632423543772848170429916717, 1.050700987355480493
 
 
 def linear(input: Any, weight: Any, bias: Any = None) -> Any:
-    """Y = x W^T + b: (..., in) to (..., out), with W of (out, in).
+    """``y = x W^T + b``: (..., in) to (..., out), with W of (out, in).
 
     Example:
         >>> import minigrad as mg
@@ -221,12 +221,12 @@ def flatten(input: Any, start_dim: int = 0, end_dim: int = -1) -> Any:
 
 
 def leaky_relu(input: Any, negative_slope: float = 0.01, inplace: bool = False) -> Any:
-    """Y = x if x > 0, else slope * x (notes 001; there with slope 0.1). Kink: at 0 the gradient is the slope."""
+    """``y = x if x > 0, else slope * x`` (notes 001; there with slope 0.1). Kink: at 0 the gradient is the slope."""
     return ops.where(input > 0, input, negative_slope * input)
 
 
 def prelu(input: Any, weight: Any) -> Any:
-    """Y = x if x > 0, else w x, where w is learned: one number, or one per channel (axis 1): He et al. 2015."""
+    """``y = x if x > 0, else w x``, where w is learned: one number, or one per channel (axis 1): He et al. 2015."""
     if weight.size != 1:
         if input.ndim < 2 or input.shape[1] != weight.size:
             raise ShapeError(
@@ -237,37 +237,37 @@ def prelu(input: Any, weight: Any) -> Any:
 
 
 def relu6(input: Any, inplace: bool = False) -> Any:
-    """Y = min(max(x, 0), 6). Kinks: the gradient is 0 at both."""
+    """``y = min(max(x, 0), 6)``. Kinks: the gradient is 0 at both."""
     return hardtanh(input, 0.0, 6.0)
 
 
 def hardtanh(input: Any, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False) -> Any:
-    """Y = min(max(x, low), high). Kinks: the gradient is 0 at both, as PyTorch's (not its clamp's)."""
+    """``y = min(max(x, low), high)``. Kinks: the gradient is 0 at both, as PyTorch's (not its clamp's)."""
     return ops.where(input <= min_val, min_val, ops.where(input >= max_val, max_val, input))
 
 
 def threshold(input: Any, threshold: float, value: float, inplace: bool = False) -> Any:
-    """Y = x if x > threshold, else value."""
+    """``y = x if x > threshold, else value``."""
     return ops.where(input > threshold, input, value)
 
 
 def elu(input: Any, alpha: float = 1.0, inplace: bool = False) -> Any:
-    """Y = x if x > 0, else alpha (exp(x) - 1): Clevert et al. 2016."""
+    """``y = x if x > 0, else alpha (exp(x) - 1)``: Clevert et al. 2016."""
     return ops.where(input > 0, input, alpha * ops.expm1(ops.clip(input, None, 0)))
 
 
 def celu(input: Any, alpha: float = 1.0, inplace: bool = False) -> Any:
-    """Y = x if x > 0, else alpha (exp(x / alpha) - 1), whose slope is continuous at 0 for every alpha."""
+    """``y = x if x > 0, else alpha (exp(x / alpha) - 1)``, whose slope is continuous at 0 for every alpha."""
     return ops.where(input > 0, input, alpha * ops.expm1(ops.clip(input, None, 0) / alpha))
 
 
 def selu(input: Any, inplace: bool = False) -> Any:
-    """Y = 1.0507 elu(x, 1.6733): mean 0 and variance 1 are a fixed point of it (Klambauer et al. 2017)."""
+    """``y = 1.0507 elu(x, 1.6733)``: mean 0 and variance 1 are a fixed point of it (Klambauer et al. 2017)."""
     return SELU_SCALE * elu(input, SELU_ALPHA)
 
 
 def gelu(input: Any, approximate: str = "none") -> Any:
-    """Y = x P(Z <= x) for a standard normal Z: Hendrycks & Gimpel 2016.
+    """``y = x P(Z <= x)`` for a standard normal Z: Hendrycks & Gimpel 2016.
 
     Args:
         input: of any shape.
@@ -293,57 +293,57 @@ def gelu(input: Any, approximate: str = "none") -> Any:
 
 
 def silu(input: Any, inplace: bool = False) -> Any:
-    """Y = x sigmoid(x)."""
+    """``y = x sigmoid(x)``."""
     return input * ops.sigmoid(input)
 
 
 def swish(input: Any, beta: float = 1.0) -> Any:
-    """Y = x sigmoid(beta x): Ramachandran et al. 2017; with beta = 1 it is :func:`silu`."""
+    """``y = x sigmoid(beta x)``: Ramachandran et al. 2017; with beta = 1 it is :func:`silu`."""
     return input * ops.sigmoid(beta * input)
 
 
 def mish(input: Any, inplace: bool = False) -> Any:
-    """Y = x tanh(softplus(x)): Misra 2019."""
+    """``y = x tanh(softplus(x))``: Misra 2019."""
     return input * ops.tanh(ops.softplus(input))
 
 
 def softplus(input: Any, beta: float = 1.0, threshold: float = 20.0) -> Any:
-    """Y = log(1 + exp(beta x)) / beta, and x itself where beta x > threshold. Its derivative is sigmoid(beta x) (notes 001)."""
+    """``y = log(1 + exp(beta x)) / beta``, and x itself where beta x > threshold. Its derivative is sigmoid(beta x) (notes 001)."""
     return ops.where(beta * input > threshold, input, ops.softplus(beta * input) / beta)
 
 
 def hardsigmoid(input: Any, inplace: bool = False) -> Any:
-    """Y = min(max(x + 3, 0), 6) / 6."""
+    """``y = min(max(x + 3, 0), 6) / 6``."""
     return relu6(input + 3) / 6
 
 
 def hardswish(input: Any, inplace: bool = False) -> Any:
-    """Y = x min(max(x + 3, 0), 6) / 6: Howard et al. 2019."""
+    """``y = x min(max(x + 3, 0), 6) / 6``: Howard et al. 2019."""
     return input * relu6(input + 3) / 6
 
 
 def softsign(input: Any) -> Any:
-    """Y = x / (1 + |x|)."""
+    """``y = x / (1 + |x|)``."""
     return input / (1 + ops.abs(input))
 
 
 def tanhshrink(input: Any) -> Any:
-    """Y = x - tanh(x)."""
+    """``y = x - tanh(x)``."""
     return input - ops.tanh(input)
 
 
 def softshrink(input: Any, lambd: float = 0.5) -> Any:
-    """Y = x moved towards 0 by lambd, and 0 within lambd of it: the proximal step of an L1 penalty."""
+    """``y = x`` moved towards 0 by lambd, and 0 within lambd of it: the proximal step of an L1 penalty."""
     return ops.where(input > lambd, input - lambd, ops.where(input < -lambd, input + lambd, 0 * input))
 
 
 def hardshrink(input: Any, lambd: float = 0.5) -> Any:
-    """Y = x, and 0 within lambd of 0."""
+    """``y = x``, and 0 within lambd of 0."""
     return ops.where((input > lambd) | (input < -lambd), input, 0 * input)
 
 
 def logsigmoid(input: Any) -> Any:
-    """Y = log(sigmoid(x)) = -softplus(-x), accurate where the sigmoid underflows."""
+    """``y = log(sigmoid(x)) = -softplus(-x)``, accurate where the sigmoid underflows."""
     return -ops.softplus(-input)
 
 
@@ -363,7 +363,7 @@ def log_softmax(input: Any, dim: int = -1, dtype: Any = None, temperature: float
 
 
 def glu(input: Any, dim: int = -1) -> Any:
-    """Y = a sigmoid(b), where a and b are the halves of x along ``dim``: Dauphin et al. 2017.
+    """``y = a sigmoid(b)``, where a and b are the halves of x along ``dim``: Dauphin et al. 2017.
 
     Raises:
         ShapeError: if the axis has no halves.
@@ -394,7 +394,7 @@ def maxout(input: Any, num_pieces: int, dim: int = -1) -> Any:
 
 
 def hard_limiter(input: Any, low: float = 0.0, high: float = 1.0) -> Any:
-    """Y = high if x >= 0, else low: the perceptron's output. It has no gradient; the perceptron has its own learning rule."""
+    """``y = high if x >= 0, else low``: the perceptron's output. It has no gradient; the perceptron has its own learning rule."""
     return low + (high - low) * ops.astype(input >= 0, input.dtype)
 
 
@@ -408,7 +408,7 @@ def _parts(x: Any, n: int, dim: int, op: str) -> Any:
 
 
 def dropout(input: Any, p: float = 0.5, training: bool = True, inplace: bool = False, generator: Generator = None) -> Any:
-    """Y = x m / (1 - p), where each m is 0 with probability p, else 1: the mean stays as it is, so a test changes nothing.
+    """``y = x m / (1 - p)``, where each m is 0 with probability p, else 1: the mean stays as it is, so a test changes nothing.
 
     "Inverted" dropout (Srivastava et al. 2014; the p of notes 001 is the probability to *keep*). In evaluation y = x.
 
@@ -464,7 +464,7 @@ def _channels(x: Any, op: str) -> tuple[int, ...]:
 
 
 def gaussian_noise(input: Any, std: float = 0.1, training: bool = True, generator: Generator = None) -> Any:
-    """Y = x + std e with e ~ N(0, 1) while training: noise on inputs, as a regulariser (Bishop 1995; notes 001)."""
+    """``y = x + std e`` with e ~ N(0, 1) while training: noise on inputs, as a regulariser (Bishop 1995; notes 001)."""
     if not training or std == 0:
         return input
     device = input.device if isinstance(input, Tensor) else None
@@ -474,22 +474,24 @@ def gaussian_noise(input: Any, std: float = 0.1, training: bool = True, generato
 # ---- normalisation -------------------------------------------------------------------------------------------------------
 
 
-def _normalised(x: Any, mean: Any, var: Any, weight: Any, bias: Any, eps: float) -> Any:
-    """Y = weight (x - mean) / sqrt(var + eps) + bias. The factor is worked out first: it is smaller than x."""
-    scale = (1 if weight is None else weight) / ops.sqrt(var + eps)
-    y = (x - mean) * scale
+def _scaled(centred: Any, var: Any, weight: Any, bias: Any, eps: float) -> Any:
+    """``weight (x - mean) / sqrt(var + eps) + bias``. The factor is worked out first: it is smaller than x."""
+    y = centred * ((1 if weight is None else weight) / ops.sqrt(var + eps))
     return y if bias is None else y + bias
 
 
-def _moments(x: Any, axes: tuple[int, ...]) -> tuple[Any, Any]:
-    return ops.mean(x, axes, keepdims=True), ops.var(x, axes, keepdims=True)
+def _moments(x: Any, axes: tuple[int, ...]) -> tuple[Any, Any, Any]:
+    """The mean, ``x - mean``, and the variance, which is the mean of its squares."""
+    mean = ops.mean(x, axes, keepdims=True)
+    centred = x - mean
+    return mean, centred, ops.mean(centred * centred, axes, keepdims=True)
 
 
 def batch_norm(
     input: Any, running_mean: Tensor | None, running_var: Tensor | None, weight: Any = None, bias: Any = None,
     training: bool = False, momentum: float = 0.1, eps: float = 1e-5,
 ) -> Any:  # fmt: skip
-    """Y = weight (x - mean_c) / sqrt(var_c + eps) + bias for each channel c of (N, C, ...).
+    """``y = weight (x - mean_c) / sqrt(var_c + eps) + bias`` for each channel c of (N, C, ...).
 
     In training mean and variance are those of the batch, over all axes but C, and the running ones move towards them:
     running <- (1 - momentum) running + momentum measured, with the unbiased variance. Otherwise the running ones are used.
@@ -506,16 +508,16 @@ def batch_norm(
             raise ShapeError(
                 f"batch_norm: one value per channel (shape {tuple(input.shape)}) is its own mean: expected a larger batch, or eval()"
             )
-        mean, var = _moments(input, axes)
+        mean, centred, var = _moments(input, axes)
         if running_mean is not None and running_var is not None:
             _follow(running_mean, mean, momentum)
             _follow(running_var, var * (count / (count - 1)), momentum)
     elif running_mean is None or running_var is None:
         raise ValueError("batch_norm: running_mean and running_var are needed when training is False")
     else:
-        mean, var = running_mean.reshape(shape), running_var.reshape(shape)
+        centred, var = input - running_mean.reshape(shape), running_var.reshape(shape)
     weight, bias = (v if v is None else v.reshape(shape) for v in (weight, bias))
-    return _normalised(input, mean, var, weight, bias, eps)
+    return _scaled(centred, var, weight, bias, eps)
 
 
 def _follow(running: Tensor, measured: Any, momentum: float) -> None:
@@ -541,16 +543,16 @@ def instance_norm(
         count = math.prod(input.shape[2:])
         if count <= 1:
             raise ShapeError(f"instance_norm: one value per channel (shape {tuple(input.shape)}) is its own mean")
-        mean, var = _moments(input, axes)
+        mean, centred, var = _moments(input, axes)
         if running_mean is not None and running_var is not None:
             _follow(running_mean, ops.mean(mean, 0), momentum)
             _follow(running_var, ops.mean(var, 0) * (count / (count - 1)), momentum)
     elif running_mean is None or running_var is None:
         raise ValueError("instance_norm: running_mean and running_var are needed when use_input_stats is False")
     else:
-        mean, var = running_mean.reshape(shape), running_var.reshape(shape)
+        centred, var = input - running_mean.reshape(shape), running_var.reshape(shape)
     weight, bias = (v if v is None else v.reshape(shape) for v in (weight, bias))
-    return _normalised(input, mean, var, weight, bias, eps)
+    return _scaled(centred, var, weight, bias, eps)
 
 
 def group_norm(input: Any, num_groups: int, weight: Any = None, bias: Any = None, eps: float = 1e-5) -> Any:
@@ -563,7 +565,8 @@ def group_norm(input: Any, num_groups: int, weight: Any = None, bias: Any = None
         raise ShapeError(f"group_norm: axis 1 of shape {tuple(input.shape)} does not divide into {num_groups} groups")
     n, c, *rest = input.shape
     grouped = input.reshape((n, num_groups, -1))
-    y = _normalised(grouped, *_moments(grouped, (2,)), None, None, eps).reshape((n, c, *rest))
+    _, centred, var = _moments(grouped, (2,))
+    y = _scaled(centred, var, None, None, eps).reshape((n, c, *rest))
     shape = (1, c, *(1,) * len(rest))
     y = y if weight is None else y * weight.reshape(shape)
     return y if bias is None else y + bias.reshape(shape)
@@ -572,17 +575,18 @@ def group_norm(input: Any, num_groups: int, weight: Any = None, bias: Any = None
 def layer_norm(
     input: Any, normalized_shape: Sequence[int] | int, weight: Any = None, bias: Any = None, eps: float = 1e-5
 ) -> Any:
-    """Y = weight (x - mean) / sqrt(var + eps) + bias over the last axes, whose shape is ``normalized_shape``: Ba et al. 2016.
+    """``y = weight (x - mean) / sqrt(var + eps) + bias`` over the last axes, whose shape is ``normalized_shape``: Ba et al. 2016.
 
     Raises:
         ShapeError: if the input's last axes have another shape.
     """
     axes = _last(input, normalized_shape, "layer_norm")
-    return _normalised(input, *_moments(input, axes), weight, bias, eps)
+    _, centred, var = _moments(input, axes)
+    return _scaled(centred, var, weight, bias, eps)
 
 
 def rms_norm(input: Any, normalized_shape: Sequence[int] | int, weight: Any = None, eps: float | None = None) -> Any:
-    """Y = weight x / sqrt(mean(x**2) + eps) over the last axes: Zhang & Sennrich 2019. ``eps`` None is that of the dtype.
+    """``y = weight x / sqrt(mean(x**2) + eps)`` over the last axes: Zhang & Sennrich 2019. ``eps`` None is that of the dtype.
 
     Raises:
         ShapeError: if the input's last axes have another shape.
@@ -620,12 +624,12 @@ def local_response_norm(input: Any, size: int, alpha: float = 1e-4, beta: float 
 
 
 def normalize(input: Any, p: float = 2.0, dim: int | tuple[int, ...] = 1, eps: float = 1e-12) -> Any:
-    """Y = x / max(||x||_p, eps) along ``dim``."""
+    """``y = x / max(||x||_p, eps)`` along ``dim``."""
     return input / ops.clip(ops.vector_norm(input, p, dim, keepdims=True), eps)
 
 
 def cosine_similarity(x1: Any, x2: Any, dim: int = 1, eps: float = 1e-8) -> Any:
-    """Y = x1 . x2 / (max(||x1||, eps) max(||x2||, eps)) along ``dim``."""
+    """``y = x1 . x2 / (max(||x1||, eps) max(||x2||, eps))`` along ``dim``."""
     a, b = (x / ops.clip(ops.vector_norm(x, 2, dim, keepdims=True), eps) for x in (x1, x2))
     return ops.sum(a * b, dim)
 

@@ -130,8 +130,7 @@ class Module:
             scope = (*scope, self._label or type(self).__name__)
         else:
             scope = (type(self).__name__,)
-            if self._named_at != _structure[0]:
-                self._name_parameters()
+            self._name_parameters()
         token = recording.set((mode, scope))
         try:
             for before in tuple(self._forward_pre_hooks.values()):
@@ -165,15 +164,13 @@ class Module:
 
     # Its attributes
     def __setattr__(self, name: str, value: Any) -> None:
-        if isinstance(value, Parameter):
-            _structure[0] += 1
-        elif isinstance(value, (Module, list, tuple, dict)):
+        if isinstance(value, (Parameter, Module, list, tuple, dict)):
             _structure[0] += 1
             prefix = f"{self._label}.{name}" if self._transparent and self._label else name
             for path, child in _inside(prefix, value):
                 if isinstance(child, Module):
                     child._relabel(path)
-        elif value is not None:
+        if value is not None and not isinstance(value, (Parameter, Module)):
             if isinstance(vars(self).get(name), Parameter):
                 raise TypeError(
                     f"{type(self).__name__}.{name} is a Parameter, and {type(value).__name__} is not: it would no longer be learned "
@@ -284,6 +281,8 @@ class Module:
 
     def _name_parameters(self) -> None:
         """Give each parameter its path as its name, unless the user gave it one, or it knows a longer path."""
+        if self._named_at == _structure[0]:
+            return
         for path, p in self._walk(lambda module: module._members(Parameter), "", recurse=True, once=True):
             if p.name is None or (p.name == p._path and path.count(".") >= p._path.count(".")):
                 p.name = p._path = path

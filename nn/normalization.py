@@ -25,7 +25,7 @@ class _Affine(Module):
         self.bias = empty_parameter(sizes, device, dtype) if bias else None
 
     def reset_parameters(self) -> None:
-        """Gamma = 1, beta = 0."""
+        """``gamma = 1``, ``beta = 0``."""
         if self.weight is not None:
             init.ones_(self.weight)
         if self.bias is not None:
@@ -54,7 +54,7 @@ class _Tracking(_Affine):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Gamma = 1, beta = 0, and the running statistics those of N(0, 1)."""
+        """``gamma = 1``, ``beta = 0``, and the running statistics those of N(0, 1)."""
         super().reset_parameters()
         self.reset_running_stats()
 

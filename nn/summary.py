@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from minigrad import creation
 from minigrad.modes import no_grad
 from minigrad.nn.module import Module
@@ -122,7 +124,7 @@ def summary(model: Module, *inputs: Any, depth: int | None = None, dtype: Any = 
     if len(inputs) == 1 and isinstance(inputs[0], tuple) and all(isinstance(n, int) for n in inputs[0]):
         kind = dtype or (parameters[0].dtype if parameters else None)
         inputs = (creation.zeros(inputs[0], dtype=kind, device=parameters[0].device if parameters else None),)
-    given = tuple(asarray(x) if hasattr(x, "shape") else x for x in inputs)
+    given = tuple(asarray(x) if isinstance(x, np.ndarray) else x for x in inputs)
 
     paths = {id(module): path for path, module in model.named_modules()}
     seen: set[int] = set()

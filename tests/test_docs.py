@@ -18,7 +18,7 @@ from docs import make
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
-PACKAGES = ["minigrad", "minigrad.viz", "minigrad.testing"]
+PACKAGES = ["minigrad", "minigrad.nn", "minigrad.viz"]
 
 
 def modules() -> list[ModuleType]:

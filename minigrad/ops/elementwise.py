@@ -116,7 +116,7 @@ floor_divide = primitive(
 # Exponentials and logarithms
 exp = primitive(np.exp, lambda g, y, a: g * y, needs="y", gate="multiplies by its output", math="exp(a)")
 exp2 = primitive(np.exp2, lambda g, y, a: g * y * LN2, needs="y", gate="multiplies by ln 2 times its output", math="2**a")
-expm1 = primitive(np.expm1, lambda g, y, a: g * y + g, needs="y", gate="multiplies by its output + 1", math="exp(a) - 1")
+expm1 = primitive(np.expm1, lambda g, y, a: g * exp(a), needs="a", gate="multiplies by exp", math="exp(a) - 1")
 log: Operation = primitive(np.log, lambda g, y, a: g / a, needs="a", gate="divides by its input", math="log(a)")
 log2 = primitive(np.log2, lambda g, y, a: g / (a * LN2), needs="a", gate="divides by its input times ln 2", math="log2(a)")
 log10 = primitive(np.log10, lambda g, y, a: g / (a * LN10), needs="a", gate="divides by its input times ln 10", math="log10(a)")

@@ -690,6 +690,12 @@ class SequentialLR(_Several):
             raise OptimizerError(
                 f"SequentialLR: {len(schedulers)} schedules change {len(schedulers) - 1} times, but there are {len(milestones)} milestones"
             )
+        for k, scheduler in enumerate(schedulers):
+            if isinstance(scheduler, SequentialLR) or (k and isinstance(scheduler, _Several)):
+                raise OptimizerError(
+                    f"SequentialLR: schedule {k} is a {type(scheduler).__name__}, which cannot begin again from its epoch 0; "
+                    f"list its parts here"
+                )
         self._milestones, self.last_epoch = list(milestones), last_epoch + 1
         for group in optimizer.param_groups:
             group["lr"] = group["initial_lr"]
