@@ -113,4 +113,4 @@ def main(folder: str | Path = "out/digits", seed: int = 0) -> float:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:2])
+    main(sys.argv[1]) if sys.argv[1:] else main()

@@ -15,9 +15,10 @@ import minigrad as mg
 from minigrad import viz
 
 
-def close(actual: object, expected: object, digits: int = 10) -> None:
-    """Fail unless two numbers or arrays agree to so many decimals."""
-    np.testing.assert_allclose(np.asarray(getattr(actual, "data", actual)), expected, rtol=0, atol=0.6 * 10.0**-digits)
+def close(*pairs: tuple[object, object], digits: int = 10) -> None:
+    """Fail unless the two numbers or arrays of each pair agree to so many decimals."""
+    for actual, expected in pairs:
+        np.testing.assert_allclose(np.asarray(getattr(actual, "data", actual)), expected, rtol=0, atol=0.6 * 10.0**-digits)
 
 
 def number(value: float, name: str) -> mg.Tensor:
@@ -32,8 +33,8 @@ def figure_11() -> viz.Drawing:
     f = w * z
     w.retain_grad()
     f.backward()
-    close(w, 5), close(f, 20)
-    close(z.grad, 5), close(w.grad, 4), close(x.grad, 4), close(y.grad, 4)
+    close((w, 5), (f, 20))
+    close((z.grad, 5), (w.grad, 4), (x.grad, 4), (y.grad, 4))
     return viz.draw(f, title="Figure 11: f = (x + y) z")
 
 
@@ -43,12 +44,12 @@ def figure_13() -> viz.Drawing:
     exponent = -(w0 * x0 + w1 * x1 + w2)
     bottom = mg.exp(exponent) + 1
     f = 1 / bottom
-    close(f, 0.7310585786)
+    close((f, 0.7310585786))
     at_bottom, at_exponent = mg.gradients(f, [bottom, exponent], retain_graph=True)
-    close(bottom, 1.37, 2), close(at_bottom, -0.53, 2), close(at_exponent, -0.20, 2)
+    close((bottom, 1.37), (at_bottom, -0.53), (at_exponent, -0.20), digits=2)
     f.backward()
-    close(w0.grad, -0.1966119332), close(x0.grad, 0.3932238665), close(w1.grad, -0.3932238665)
-    close(x1.grad, -0.5898357997), close(w2.grad, 0.1966119332)
+    close((w0.grad, -0.1966119332), (x0.grad, 0.3932238665), (w1.grad, -0.3932238665))
+    close((x1.grad, -0.5898357997), (w2.grad, 0.1966119332))
     return viz.draw(f, title="Figure 13: f = 1 / (1 + exp(-(w0 x0 + w1 x1 + w2)))")
 
 
@@ -59,7 +60,7 @@ def figure_14() -> viz.Drawing:
     q2 = mg.sin(x)
     loss = q1 * q2
     loss.backward()
-    close(x.grad, 2 * 3 * np.sin(3.0) + 9 * np.cos(3.0))
+    close((x.grad, 2 * 3 * np.sin(3.0) + 9 * np.cos(3.0)))
     return viz.draw(loss, title="Figure 14: converging paths add up")
 
 
@@ -70,8 +71,8 @@ def figure_15() -> viz.Drawing:
     a = 1 + b
     y = mg.log(a)
     y.backward()
-    close(x.grad, np.exp(0.5) / (1 + np.exp(0.5)))
-    close(mg.grad(mg.softplus)(x.detach()), x.grad.item())
+    close((x.grad, np.exp(0.5) / (1 + np.exp(0.5))))
+    close((mg.grad(mg.softplus)(x.detach()), x.grad.item()))
     return viz.draw(y, title="Figure 15: softplus through its graph")
 
 
@@ -86,7 +87,7 @@ def figure_16() -> viz.Drawing:
     upstream = np.array([1.0, 1.0])
     h.backward(upstream)
     at_a = (a.numpy() > 0) * upstream
-    close(b.grad, at_a), close(h_i.grad, W.numpy().T @ at_a), close(W.grad, np.outer(at_a, h_i.numpy()))
+    close((b.grad, at_a), (h_i.grad, W.numpy().T @ at_a), (W.grad, np.outer(at_a, h_i.numpy())))
     return viz.draw(h, title="Figure 16: h = ReLU(W h_i + b)")
 
 
@@ -107,8 +108,8 @@ def figure_17() -> viz.Drawing:
     to_hat = upstream * gamma.item()
     to_variance = np.sum(-0.5 * (values - values.mean()) / spread**3 * to_hat)
     to_mu = -np.sum(to_hat) / spread - to_variance * 2 / m * np.sum(values - values.mean())
-    close(beta.grad, upstream.sum()), close(gamma.grad, np.sum(upstream * hat))
-    close(x.grad, to_hat / spread + 2 * (values - values.mean()) / m * to_variance + to_mu / m)
+    close((beta.grad, upstream.sum()), (gamma.grad, np.sum(upstream * hat)))
+    close((x.grad, to_hat / spread + 2 * (values - values.mean()) / m * to_variance + to_mu / m))
     return viz.draw(y, title="Figure 17: batch normalisation of one unit")
 
 
@@ -123,7 +124,7 @@ def figure_18() -> viz.Drawing:
     L_reg = L + rate * R
     L_reg.backward()
     s = 1 / (1 + np.exp(-(0.8 * 1.5 - 0.3)))
-    close(b.grad, (s - 1) * s * (1 - s)), close(w.grad, (s - 1) * s * (1 - s) * 1.5 + rate * 0.8)
+    close((b.grad, (s - 1) * s * (1 - s)), (w.grad, (s - 1) * s * (1 - s) * 1.5 + rate * 0.8))
     return viz.draw(L_reg, title="Figure 18: a regularised logistic unit")
 
 
@@ -141,15 +142,15 @@ def two_by_two() -> viz.Drawing:
     errors = (target - o) ** 2 / 2
     E = mg.sum(errors)
     E.backward()
-    close(h, [0.5932699921, 0.5968843783]), close(o, [0.7513650696, 0.7729284653])
-    close(errors, [0.274811083, 0.023560026], 9), close(E, 0.298371109, 9)
-    close(W1.grad[0, 0], 0.0004385677), close(W2.grad[0, 0], 0.0821670406)
+    close((h, [0.5932699921, 0.5968843783]), (o, [0.7513650696, 0.7729284653]))
+    close((errors, [0.274811083, 0.023560026]), (E, 0.298371109), digits=9)
+    close((W1.grad[0, 0], 0.0004385677), (W2.grad[0, 0], 0.0821670406))
     drawing = viz.draw(E, title="The 2-2-2 network")
     with mg.no_grad():
         W1 -= 0.5 * W1.grad
         W2 -= 0.5 * W2.grad
-    close(W1, [[0.1497807161, 0.1995614323], [0.2497511436, 0.2995022873]])
-    close(W2, [[0.3589164797, 0.4086661861], [0.5113012702, 0.5613701211]])
+    close((W1, [[0.1497807161, 0.1995614323], [0.2497511436, 0.2995022873]]))
+    close((W2, [[0.3589164797, 0.4086661861], [0.5113012702, 0.5613701211]]))
     return drawing
 
 
@@ -180,4 +181,4 @@ def main(folder: str | Path = "out/figures") -> list[Path]:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:2])
+    main(sys.argv[1]) if sys.argv[1:] else main()

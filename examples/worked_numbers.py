@@ -19,20 +19,21 @@ def multiclass_hinge() -> mg.Tensor:
     right = mg.diag(a)
     margins = mg.relu(1 + a - right[:, None])
     losses = mg.sum(margins * (1 - np.eye(3)), axis=1)
-    close(losses, [2.9, 0.0, 12.9]), close(mg.mean(losses), 5.2667, 4)
+    close((losses, [2.9, 0.0, 12.9]))
+    close((mg.mean(losses), 5.2667), digits=4)
     return losses
 
 
 def softmax_loss() -> mg.Tensor:
     """Softmax of the first image's scores, and its cross-entropy with the natural logarithm."""
     a = mg.tensor(SCORES[0], dtype="float64", requires_grad=True)
-    close(mg.exp(a), [24.5, 164.0, 0.18], 1)
+    close((mg.exp(a), [24.5, 164.0, 0.18]), digits=1)
     p = mg.softmax(a)
-    close(p, [0.13, 0.87, 0.00], 2)
+    close((p, [0.13, 0.87, 0.00]), digits=2)
     loss = -mg.log_softmax(a)[0]
-    close(loss, 2.0404, 4)
+    close((loss, 2.0404), digits=4)
     loss.backward()
-    close(a.grad, p.numpy() - [1, 0, 0])
+    close((a.grad, p.numpy() - [1, 0, 0]))
     return loss
 
 
@@ -60,12 +61,12 @@ def matrix_derivatives() -> None:
     rng = np.random.default_rng(0)
     A, B, x, z = rng.normal(size=(3, 3)), rng.normal(size=(3, 3)), rng.normal(size=3), rng.normal(size=3)
     S = A @ A.T + np.eye(3)
-    close(mg.grad(lambda A: mg.trace(A @ B))(A), B.T)
-    close(mg.grad(lambda x: x @ A @ x)(x), (A + A.T) @ x)
-    close(mg.grad(lambda A: x @ A @ x)(A), np.outer(x, x))
-    close(mg.grad(lambda z: (x - z) @ mg.solve(mg.asarray(S), x - z))(z), -2 * np.linalg.solve(S, x - z))
+    close((mg.grad(lambda A: mg.trace(A @ B))(A), B.T))
+    close((mg.grad(lambda x: x @ A @ x)(x), (A + A.T) @ x))
+    close((mg.grad(lambda A: x @ A @ x)(A), np.outer(x, x)))
+    close((mg.grad(lambda z: (x - z) @ mg.solve(mg.asarray(S), x - z))(z), -2 * np.linalg.solve(S, x - z)))
     p = mg.softmax(mg.asarray(x)).numpy()
-    close(mg.jacobian(mg.softmax)(x), np.diag(p) - np.outer(p, p))
+    close((mg.jacobian(mg.softmax)(x), np.diag(p) - np.outer(p, p)))
 
 
 def least_squares() -> None:
@@ -75,7 +76,7 @@ def least_squares() -> None:
     for alpha in (0.0, penalty):
         w = np.linalg.solve(X.T @ X + alpha * np.eye(3), X.T @ y)
         at_minimum = mg.grad(lambda w, alpha=alpha: mg.sum((X @ w - y) ** 2) / 2 + alpha / 2 * mg.sum(w * w))(w)
-        close(at_minimum, np.zeros(3))
+        close((at_minimum, np.zeros(3)))
 
 
 def main() -> None:

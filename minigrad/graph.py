@@ -9,6 +9,7 @@ total derivatives (notes 001, "Backpropagation", Figure 14).
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -29,9 +30,24 @@ Recording = tuple[int, tuple[str, ...]]
 """What is recorded (a mode) and inside which module (its path). A plain tuple: reading it is part of every operation."""
 recording: ContextVar[Recording] = ContextVar("recording", default=(GRAD, ()))
 """A context variable: each thread and each async task has its own."""
-next_order = itertools.count().__next__
+orders = itertools.count()
+next_order = orders.__next__
 _by_age = attrgetter("order")
-_UNWANTED = object()
+_NOTHING: Any = object()
+"""What a wanted node has received before its first contribution."""
+_shapes: dict[tuple[int, ...], tuple[int, ...]] = {}
+
+
+def passes(g: Any, *_: Any) -> Any:
+    """The rule of a gate that hands the upstream gradient on as it is. The backward pass knows it and saves the call."""
+    return g
+
+
+def _shared(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """One tuple for all leaves of a shape, so that operations compare shapes by identity (see primitive.py)."""
+    if len(_shapes) > 1000:
+        _shapes.clear()
+    return _shapes.setdefault(shape, shape)
 
 
 @contextmanager
@@ -65,12 +81,13 @@ class Node:
 
     ``saved`` is ``(output, *operands)``. Where no rule reads a value it is dropped, and the parent's node stands in for it: a
     node knows ``shape`` and ``dtype``, and such a rule asks no more. A saved value plus its parent node *is* the input tensor
-    again, so no node points at a tensor, there are no cycles, and reference counting alone frees a graph.
+    again, so no node points at a tensor, there are no cycles, and reference counting alone frees a graph. ``small`` says that
+    the output has at most ``KEEP`` elements, ``live`` that no backward pass has released the saved values.
     """
 
     __slots__ = (
         "__weakref__", "dtype", "extra", "grad", "live", "op", "order", "params", "parents", "requires_grad", "saved",
-        "scope", "shape",
+        "scope", "shape", "small",
     )  # fmt: skip
 
     op: Any
@@ -84,6 +101,7 @@ class Node:
     grad: Any
     requires_grad: bool
     live: bool
+    small: bool
     extra: Extra | None
 
     @property
@@ -117,22 +135,26 @@ def leaf(array: Any, requires_grad: bool, name: str | None = None, shared: bool 
     """The node of a tensor that no operation made; ``shared`` says that somebody else holds the same array."""
     node = Node()
     node.op, node.parents, node.saved, node.params = None, (), (), ()
-    node.shape, node.dtype, node.order, node.scope = array.shape, array.dtype, next_order(), ()
+    node.shape, node.dtype, node.order, node.scope = _shared(array.shape), array.dtype, next_order(), ()
+    node.small = math.prod(array.shape) <= KEEP
     node.grad, node.requires_grad, node.live, node.extra = None, requires_grad, True, None
     if name is not None or shared:
         node.more().name, node.more().shared = name, shared
     return node
 
 
-def ancestors(roots: Iterable[Node]) -> set[Node]:
-    """``roots`` and every node that asks for a gradient and that they were made from."""
-    found = set(roots)
-    stack = list(found)
-    while stack:
-        for parent in stack.pop().parents:
+def ancestors(roots: Iterable[Node]) -> dict[Node, None]:
+    """``roots`` and every node that asks for a gradient and that they were made from: the keys of a dict.
+
+    A dict, unlike a set, keeps the order of finding, which is nearly that of age: it sorts in a third of the time.
+    """
+    found = dict.fromkeys(roots)
+    queue = list(found)
+    for node in queue:  # which grows meanwhile
+        for parent in node.parents:
             if parent is not None and parent not in found and parent.requires_grad:
-                found.add(parent)
-                stack.append(parent)
+                found[parent] = None
+                queue.append(parent)
     return found
 
 
@@ -158,7 +180,7 @@ Watch = Callable[[Node, int, Any, Any], None]
 
 def pull_back(
     seeds: dict[Node, Any],
-    wanted: set[Node],
+    wanted: Collection[Node],
     retain: bool = False,
     world: World = ARRAYS,
     targets: Collection[Node] = (),
@@ -168,9 +190,11 @@ def pull_back(
 
     A parent is always older than its children, so creation order reversed is a topological order: when a node's turn comes,
     all its consumers have had theirs. ``watch(node, i, g, contribution)`` sees every contribution, for those who draw.
+
+    Rules of one or two operands are called with their arguments spelled out: 0.07 us a node less than through a tuple.
     """
     order = sorted(wanted, key=_by_age, reverse=True)
-    grads: dict[Node | None, Any] = dict.fromkeys(wanted)
+    grads: dict[Node | None, Any] = dict.fromkeys(wanted, _NOTHING)
     grads.update(seeds)  # type: ignore[arg-type]
     finished: dict[Node, Any] = {}
     sums: set[Node] = set()
@@ -179,48 +203,65 @@ def pull_back(
     try:
         for node in order:
             g = grads.pop(node)
-            if g is None:
+            if g is _NOTHING:
                 continue
             extra, op = node.extra, node.op
             if extra is not None:
                 for hook in list(extra.hooks.values()):
                     g = hook(g)
-            if op is None or (targets and node in targets) or (extra is not None and extra.retain):
+                if extra.retain:
+                    finished[node] = g
+            if op is None or (targets and node in targets):
                 finished[node] = g
-                if op is None or wanted.isdisjoint(node.parents):
+                if op is None or grads.keys().isdisjoint(node.parents):
                     continue
             if not node.live and watch is None:
                 raise FreedGraphError(_freed(node))
-            parents, shape, dtype, exact = node.parents, node.shape, node.dtype, op.exact
-            args = (g, *(node.saved if tensor is None else rebuild(node, tensor)), *node.params)
-            branching = masks or op.mask is not None
+            parents, exact, plain = node.parents, op.exact, op.plain
+            saved = node.saved if tensor is None else rebuild(node, tensor)
+            branching: Any = masks
+            if plain == 2:
+                y, a, b = saved
+            elif plain == 1:
+                y, a = saved
+            else:
+                args = (g, *saved, *node.params)
+                branching = masks or op.mask
             for i, rule in op.pulls:
                 parent = parents[i]
-                before = grads.get(parent, _UNWANTED)
-                if before is _UNWANTED:
+                before = grads.get(parent)
+                if before is None:
                     continue
-                part = rule(*args)
+                if rule is passes:
+                    part = g
+                elif plain == 2:
+                    part = rule(g, y, a, b)
+                elif plain == 1:
+                    part = rule(g, y, a)
+                else:
+                    part = rule(*args)
                 if branching:
-                    part = spare(part, node, i, masks, before is not None, world)
-                got = node if exact else part
-                if (parent.shape is not got.shape and parent.shape != got.shape) or parent.dtype is not got.dtype:
+                    part = spare(part, node, i, masks, before is not _NOTHING, world)
+                if exact:
+                    if parent.shape is not node.shape or parent.dtype is not node.dtype:
+                        part = fit(part, node, i)
+                elif parent.shape != part.shape or parent.dtype is not part.dtype:
                     part = fit(part, node, i)
                 if watch is not None:
                     watch(node, i, g, part)
-                if before is None:
+                if before is _NOTHING:
                     grads[parent] = part
                 elif parent in sums:
                     before += part
-                    grads[parent] = before
                 else:
-                    grads[parent] = before + part
-                    if tensor is None:
+                    grads[parent] = total = before + part
+                    if tensor is None and total.ndim:
                         sums.add(parent)
             if branching:
                 masks.pop(node, None)
             if not retain:
                 node.live = False
-                if g.size > KEEP or not op.elementwise:
+                if not (exact and node.small):
                     release(node)
     except Exception as error:
         if i >= 0 and not isinstance(error, MinigradError):
@@ -290,4 +331,3 @@ def _freed(node: Node) -> str:
         f"backward: the values that {node.op.name} (shape {node.shape}) saved were released by an earlier backward through "
         f"this graph. Pass retain_graph=True to the earlier call, or compute the output again."
     )
-

@@ -16,7 +16,7 @@ import numpy as np
 
 from minigrad import backend, guards, naming
 from minigrad.errors import BadIndexError, DtypeError, MinigradError, ShapeError
-from minigrad.graph import ALL, KEEP, Handle, Node, leaf, next_order, recording
+from minigrad.graph import ALL, KEEP, Handle, Node, leaf, orders, recording
 
 Rule = Callable[..., Any]
 Operation = Callable[..., Any]
@@ -42,15 +42,16 @@ class Op:
         exact: whether its rules are known to return the output's shape and dtype, as tests hold for minigrad's own
             elementwise operations; of all others the backward pass checks what each rule returned (0.1 us).
         mask: for gates that choose a branch: ``mask(i, *operands)`` says where operand ``i`` was taken.
+        plain: 1 or 2 if its rules take that many operands and nothing else, so that the backward pass can spell the call out.
     """
 
     __slots__ = (
-        "arity", "elementwise", "exact", "forward", "gate", "kink", "mask", "math", "name", "needs", "pulls", "rules",
+        "arity", "elementwise", "exact", "forward", "gate", "kink", "mask", "math", "name", "needs", "plain", "pulls", "rules",
     )  # fmt: skip
 
     def __init__(
         self, name: str, forward: Rule, rules: Sequence[Rule | None], needs: str | Sequence[str] | None, gate: str, math: str,
-        kink: str, elementwise: bool, exact: bool, mask: Rule | None,
+        kink: str, elementwise: bool, exact: bool, mask: Rule | None, parameters: int,
     ) -> None:  # fmt: skip
         self.name, self.forward, self.rules, self.gate, self.math, self.kink = name, forward, tuple(rules), gate, math, kink
         self.elementwise, self.exact, self.mask, self.arity = elementwise, exact, mask, len(rules)
@@ -59,6 +60,7 @@ class Op:
             raise ValueError(f"primitive {name}: needs has {len(per_rule)} entries for {len(rules)} rules; give one per rule")
         self.needs = tuple(_positions(name, letters, len(rules)) for letters in per_rule)
         self.pulls = tuple((i, rule) for i, rule in enumerate(rules) if rule is not None)
+        self.plain = len(rules) if len(rules) <= 2 and not parameters and mask is None else 0
 
     def reads(self, parents: Sequence[Node | None]) -> set[int]:
         """Positions of the saved values that the rules for ``parents`` read."""
@@ -153,7 +155,8 @@ def primitive(
     own = naming.ours(sys._getframe(1))
 
     def declare(forward: Rule, rules: Sequence[Rule | None], arguments: dict[str, Any]) -> Callable[..., Any]:
-        op = Op(label, forward, rules, needs, gate, math, kink, is_elementwise, is_elementwise and own, mask)
+        parameters = len(arguments) - len(rules)
+        op = Op(label, forward, rules, needs, gate, math, kink, is_elementwise, is_elementwise and own, mask, parameters)
         return _function(op, arguments)
 
     if len(rules) == 1 and isinstance(rules[0], Each):
@@ -207,19 +210,19 @@ def declare(_op, _forward, _defaults):
         except Exception as error:
             raise blame(error, _op, ({operands},), ({params})) from error
         if mode and ({asked} or mode == ALL and ({tensors})):
-            if type(y) is not ndarray:
-                y = array_of(y)
+{shape}
             out = Tensor()
             out._data = y
             out.node = node = Node()
             values = (y, {values})
             node.op = _op
             node.parents = parents = ({nodes},)
-            node.saved = values if {small} else _op.keep(parents, values)
+            node.saved = values if {whole} else _op.keep(parents, values)
             node.params = ({params})
-            node.shape = {shape}
+            node.shape = shape
+            node.small = small
             node.dtype = y.dtype
-            node.order = next_order()
+            node.order = next(orders)
             node.scope = scope
             node.grad = node.extra = None
             node.requires_grad = node.live = True
@@ -239,6 +242,23 @@ _UNWRAP = """
             {x} = {a} if type({a}) in PLAIN else operand({a}, _op.name)
             {p} = None
 """
+_SHAPE = """
+            if type(y) is not ndarray:
+                y = array_of(y)
+            shape, small = y.shape, y.size <= KEEP
+"""
+# Operands whose shape is one and the same tuple give an elementwise output that shape, and asking the array itself for its
+# shape, size and type would take 0.1 us. To share the tuple also saves 56 bytes a node and a comparison in the backward pass.
+_ELEMENTWISE_SHAPE = """
+            if {alike}:
+                shape, small = {p}.shape, {p}.small
+            else:
+                shape, small = y.shape, y.size <= KEEP
+                if {p} is not None and {p}.shape == shape:
+                    shape = {p}.shape
+            if not shape:
+                y = array_of(y)
+"""
 
 
 def _function(op: Op, arguments: dict[str, Any]) -> Callable[..., Any]:
@@ -246,8 +266,9 @@ def _function(op: Op, arguments: dict[str, Any]) -> Callable[..., Any]:
     operands, params = names[: op.arity], names[op.arity :]
     x, p = [f"x_{a}" for a in operands], [f"p_{a}" for a in operands]
     optional = [name for name, default in arguments.items() if default is not inspect.Parameter.empty]
-    # Sharing the first operand's shape where it is the output's saves 56 bytes a node and a comparison in the backward pass.
-    shape = f"{p[0]}.shape if {p[0]} is not None and {p[0]}.shape == y.shape else y.shape" if op.elementwise else "y.shape"
+    # An only operand has a node wherever something is recorded.
+    alike = " and ".join([*(f"{q} is not None" for q in p), *(f"{p[0]}.shape is {q}.shape" for q in p[1:])])
+    alike = alike if len(p) > 1 else "True"
     source = _SOURCE.format(
         name=op.name,
         signature=", ".join(f"{n}=_defaults[{n!r}]" if n in optional else n for n in names),
@@ -259,8 +280,8 @@ def _function(op: Op, arguments: dict[str, Any]) -> Callable[..., Any]:
         tensors=" or ".join(f"isinstance({a}, Tensor)" for a in operands),
         values=", ".join(x),
         nodes=", ".join(p),
-        small="y.size <= KEEP" if op.elementwise else "mode == ALL",
-        shape=shape,
+        shape=(_ELEMENTWISE_SHAPE if op.exact else _SHAPE).format(p=p[0], alike=alike),
+        whole="small" if op.elementwise else "mode == ALL",
         careful=" or ".join(f"{q} is None or {q}.extra is not None" for q in p),
     )
     exec(source, SPACE)  # noqa: S102
@@ -362,7 +383,7 @@ def _advice(op: Op, operands: tuple[Any, ...]) -> str:
 SPACE: dict[str, Any] = {
     "__name__": __name__,
     "ALL": ALL, "KEEP": KEEP, "Node": Node, "PLAIN": backend.PLAIN, "Tensor": Handle, "array_of": backend.array_of, "blame": blame,
-    "enlist": enlist, "inspected": inspected, "ndarray": backend.ndarray, "next_order": next_order, "operand": backend.operand,
+    "enlist": enlist, "inspected": inspected, "ndarray": backend.ndarray, "orders": orders, "operand": backend.operand,
     "protect": guards.protect, "recording": recording.get, "unrecorded": unrecorded,
 }  # fmt: skip
 """What the generated functions refer to. ``Tensor``, the class of what they return, is set by minigrad/tensor.py."""

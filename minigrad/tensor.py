@@ -663,7 +663,7 @@ def seed(output: Tensor, gradient: Any) -> Any:
 
 
 def run(
-    seeds: dict[Node, Any], wanted: set[Node], retain: bool, create: bool, targets: Collection[Node] = ()
+    seeds: dict[Node, Any], wanted: Collection[Node], retain: bool, create: bool, targets: Collection[Node] = ()
 ) -> dict[Node, Any]:
     """The backward pass, on arrays, or on Tensors if its result is to be differentiated again."""
     guards.verify(wanted)
