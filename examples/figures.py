@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -15,7 +16,7 @@ import minigrad as mg
 from minigrad import viz
 
 
-def close(*pairs: tuple[object, object], digits: int = 10) -> None:
+def close(*pairs: tuple[Any, Any], digits: int = 10) -> None:
     """Fail unless the two numbers or arrays of each pair agree to so many decimals."""
     for actual, expected in pairs:
         np.testing.assert_allclose(np.asarray(getattr(actual, "data", actual)), expected, rtol=0, atol=0.6 * 10.0**-digits)
