@@ -306,7 +306,7 @@ class Elementwise(Optimizer):
                     f"{f' {p.name!r}' if p.name else ''} has shape {p.shape}"
                 )
             else:
-                state[name] = backend.to_device(np.array(value, p.dtype), p.device)
+                state[name] = backend.to_device(np.asarray(value, p.dtype), p.device)
         return state
 
 
