@@ -133,7 +133,7 @@ __all__ += ops.__all__
 
 
 def __getattr__(name: str) -> Any:
-    """``minigrad.viz``, ``minigrad.nn``, ``minigrad.testing``: imported when first asked for."""
-    if name in ("viz", "nn", "testing"):
+    """``minigrad.viz``, ``minigrad.nn``, ``minigrad.optim``, ``minigrad.testing``: imported when first asked for."""
+    if name in ("viz", "nn", "optim", "testing"):
         return import_module(f"minigrad.{name}")
     raise AttributeError(f"module 'minigrad' has no attribute {name!r}")

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from minigrad import ops, random
-from minigrad.errors import ShapeError
+from minigrad.errors import DtypeError, ShapeError
 from minigrad.modes import no_grad
 from minigrad.ops import (
     adaptive_avg_pool1d,
@@ -54,6 +54,7 @@ __all__ = [
     "avg_pool3d",
     "batch_norm",
     "bilinear",
+    "causal_bias",
     "celu",
     "conv1d",
     "conv2d",
@@ -87,6 +88,8 @@ __all__ = [
     "local_response_norm",
     "log_softmax",
     "logsigmoid",
+    "mask_bias",
+    "masked_softmax",
     "max_pool1d",
     "max_pool2d",
     "max_pool3d",
@@ -99,6 +102,7 @@ __all__ = [
     "relu",
     "relu6",
     "rms_norm",
+    "scaled_dot_product_attention",
     "selu",
     "sigmoid",
     "silu",
@@ -706,3 +710,114 @@ def interpolate(input: Any, size: Any = None, scale_factor: Any = None, mode: st
             step = old / new if scale_factor is None else 1 / want
             input = ops.take(input, np.minimum(np.floor(np.arange(new) * step), old - 1).astype(int), axis=axis)
     return input
+
+
+# ---- attention -----------------------------------------------------------------------------------------------------------
+
+
+def scaled_dot_product_attention(
+    query: Any, key: Any, value: Any, attn_mask: Any = None, dropout_p: float = 0.0, is_causal: bool = False,
+    scale: float | None = None, enable_gqa: bool = False,
+) -> Any:  # fmt: skip
+    """Y = softmax(q k^T / sqrt(d) + mask) v: (..., L, d), (..., S, d) and (..., S, e) to (..., L, e): Vaswani et al. 2017, eq. 1.
+
+    Args:
+        query: L vectors of d numbers that ask.
+        key: S vectors of d numbers that are asked.
+        value: S vectors of e numbers, which are averaged.
+        attn_mask: of a shape that broadcasts to (..., L, S): boolean, True where a query *may* attend (the modules' masks say
+            where not), or floating, added to the scores. A query that may attend to nothing gets zeros.
+        dropout_p: the probability to drop a weight; it does not ask whether anything is training.
+        is_causal: whether query i may attend to keys 0 to i only.
+        scale: 1 / sqrt(d) if None.
+        enable_gqa: whether heads of queries (axis -3) share those of keys and values, in groups side by side (Ainslie et al. 2023).
+
+    Raises:
+        ShapeError: if shapes do not fit each other.
+        DtypeError: if the mask has integers.
+        ValueError: if there is a mask and ``is_causal`` too.
+
+    Example:
+        >>> import minigrad as mg
+        >>> from minigrad.nn import functional as F  # noqa: N812
+        >>> q = mg.tensor([[1.0, 0.0]])
+        >>> F.scaled_dot_product_attention(q, mg.eye(2), mg.tensor([[0.0], [1.0]])).numpy().round(2)
+        array([[0.33]], dtype=float32)
+    """
+    op = "scaled_dot_product_attention"
+    shapes = tuple(query.shape), tuple(key.shape), tuple(value.shape)
+    if min(map(len, shapes)) < 2 or query.shape[-1] != key.shape[-1] or key.shape[-2] != value.shape[-2]:
+        raise ShapeError(f"{op}: expected shapes (..., L, d), (..., S, d) and (..., S, e), got {', '.join(map(str, shapes))}")
+    if is_causal and attn_mask is not None:
+        raise ValueError(f"{op}: is_causal=True with attn_mask: expected one of them; the mask can be causal itself")
+    if enable_gqa:
+        if min(map(len, shapes)) < 3 or query.shape[-3] % key.shape[-3] or key.shape[-3] != value.shape[-3]:
+            raise ShapeError(f"{op}: enable_gqa: the heads (axis -3) of {shapes[0]} are no multiple of those of {shapes[1:]}")
+        key, value = (ops.repeat(x, query.shape[-3] // x.shape[-3], axis=-3) for x in (key, value))
+    scores = ops.matmul(query * (1 / math.sqrt(query.shape[-1]) if scale is None else scale), ops.swapaxes(key, -2, -1))
+    bias = None
+    if is_causal:
+        bias = causal_bias(*scores.shape[-2:], query)
+    elif attn_mask is not None:
+        bias = mask_bias(attn_mask, query, False, f"{op}: attn_mask")
+        if not _broadcasts(bias.shape, scores.shape):
+            raise ShapeError(
+                f"{op}: attn_mask of shape {tuple(bias.shape)} does not broadcast to the scores' {tuple(scores.shape)}"
+            )
+    return ops.matmul(dropout(masked_softmax(scores, bias), dropout_p), value)
+
+
+def _broadcasts(shape: Any, target: Any) -> bool:
+    return len(shape) <= len(target) and all(n in (1, m) for n, m in zip(reversed(shape), reversed(target)))
+
+
+def masked_softmax(scores: Any, bias: Any = None) -> Any:
+    """softmax(scores + bias) along the last axis, and zeros where a row of the bias is -inf throughout, whose softmax is 0 / 0.
+
+    Args:
+        scores: (..., L, S).
+        bias: of a shape that broadcasts to it and has all S columns: -inf where nothing may go, as :func:`mask_bias` makes it.
+
+    Example:
+        >>> import minigrad as mg
+        >>> from minigrad.nn import functional as F  # noqa: N812
+        >>> F.masked_softmax(mg.zeros((2, 2)), mg.tensor([[0.0, -float("inf")], [-float("inf")] * 2])).tolist()
+        [[1.0, 0.0], [0.0, 0.0]]
+    """
+    if bias is None:
+        return ops.softmax(scores)
+    nowhere = ops.all(bias == -math.inf, axis=-1, keepdims=True)
+    if not ops.any(nowhere):
+        return ops.softmax(scores + bias)
+    return ops.where(nowhere, 0.0, ops.softmax(scores + ops.where(nowhere, 0.0, bias)))
+
+
+def mask_bias(mask: Any, like: Any, blocked: bool = True, name: str = "mask_bias") -> Any:
+    """What a mask adds to scores: of a boolean one -inf where it is ``blocked`` and 0 elsewhere; a floating one as it is.
+
+    Args:
+        mask: of any shape.
+        like: whose dtype and device the result has.
+        blocked: the boolean that means "must not attend".
+        name: of the mask, for the error.
+
+    Raises:
+        DtypeError: if the mask has integers.
+
+    Example:
+        >>> import minigrad as mg
+        >>> from minigrad.nn import functional as F  # noqa: N812
+        >>> F.mask_bias([True, False], mg.zeros(2)).tolist()
+        [-inf, 0.0]
+    """
+    if not isinstance(mask, Tensor):
+        mask = asarray(mask, device=like.device) if isinstance(like, Tensor) else np.asarray(mask)
+    if mask.dtype.kind not in "bf":
+        raise DtypeError(f"{name}: expected booleans or floating values, got dtype {mask.dtype}; compare it: mask == 1")
+    bias = mask if mask.dtype.kind == "f" else ops.where(mask if blocked else ~mask, -math.inf, 0.0)
+    return bias if bias.dtype == like.dtype else ops.astype(bias, like.dtype)
+
+
+def causal_bias(rows: int, columns: int, like: Any) -> Any:
+    """(rows, columns), 0 up to the diagonal and -inf above, in the dtype and on the device of ``like``: row i sees 0 to i."""
+    return mask_bias(np.tri(rows, columns, dtype=bool), like, blocked=False)

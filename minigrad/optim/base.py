@@ -267,15 +267,13 @@ class Elementwise(Optimizer):
             state.update(self.fresh(data, h))
         if "step" in state:
             state["step"] += 1
-        if g.dtype != data.dtype:
-            g = g.astype(data.dtype)
         new = xp.empty(data.shape, dtype=data.dtype)
         out, x, g = new.reshape(-1), data.reshape(-1), g.reshape(-1)
         numbers = {name: value for name, value in state.items() if not hasattr(value, "shape")}
         flat = {name: value.reshape(-1) for name, value in state.items() if name not in numbers}
         written = dict(flat)
         decay, decoupled = h.get("weight_decay", 0), h.get("decoupled_weight_decay", False)
-        size = BLOCK if xp is np else x.size
+        size = BLOCK if xp is np else max(x.size, 1)
         for start in range(0, x.size, size):
             part = slice(start, start + size)
             values, slope = x[part], g[part]
