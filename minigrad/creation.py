@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from minigrad import backend
+from minigrad import backend, ops
+from minigrad.errors import DtypeError, ShapeError
 from minigrad.tensor import Tensor, _new_leaf
 
 
 def _make(function: str, *args: Any, dtype: Any, device: str | None, requires_grad: bool) -> Tensor:
-    xp = backend.library(device)
-    return _new_leaf(
-        getattr(xp, function)(*args, dtype=dtype or backend.get_default_dtype()), requires_grad, None, shared=False
-    )
+    if isinstance(dtype, int):
+        raise DtypeError(f"{function}: {dtype} is not a dtype; a shape of several axes is one tuple: ({args[0][0]}, {dtype})")
+    array = getattr(backend.library(device), function)(*args, dtype=dtype or backend.get_default_dtype())
+    return _new_leaf(backend.to_device(array, device) if device else array, requires_grad, None, shared=False)
 
 
 def zeros(shape: Any, dtype: Any = None, device: str | None = None, requires_grad: bool = False) -> Tensor:
@@ -56,9 +57,11 @@ def full(shape: Any, fill_value: Any, dtype: Any = None, device: str | None = No
         >>> mg.full(2, 7.0)
         tensor([7., 7.])
     """
-    value = fill_value._data if isinstance(fill_value, Tensor) else fill_value
-    dtype = dtype or backend.from_python(value).dtype
-    return _make("full", _shape(shape), value, dtype=dtype, device=device, requires_grad=requires_grad)
+    if isinstance(fill_value, Tensor):
+        value = fill_value if dtype is None else ops.astype(fill_value, dtype)
+        return ops.broadcast_to(value if device is None else value.to(device), _shape(shape))  # type: ignore[no-any-return]
+    dtype = dtype or backend.from_python(fill_value).dtype
+    return _make("full", _shape(shape), fill_value, dtype=dtype, device=device, requires_grad=requires_grad)
 
 
 def arange(
@@ -143,4 +146,7 @@ def _device(x: Any) -> str:
 
 
 def _shape(shape: Any) -> tuple[int, ...]:
+    """A shape as a tuple; a number alone is a shape of one axis."""
+    if not (hasattr(shape, "__index__") or hasattr(shape, "__iter__")) or isinstance(shape, str):
+        raise ShapeError(f"shape: expected an integer or a tuple of integers, got {shape!r}")
     return (int(shape),) if isinstance(shape, int) or hasattr(shape, "__index__") else tuple(int(n) for n in shape)

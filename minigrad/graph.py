@@ -14,7 +14,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from operator import attrgetter
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 
@@ -79,8 +79,8 @@ class Extra:
 class Node:
     """One recorded operation; a leaf (a tensor that the user made) has ``op`` None.
 
-    ``saved`` is ``(output, *operands)``. Where no rule reads a value it is dropped, and the parent's node stands in for it: a
-    node knows ``shape`` and ``dtype``, and such a rule asks no more. A saved value plus its parent node *is* the input tensor
+    ``saved`` is ``(output, *operands)``. A value that no rule reads is dropped, and an :class:`Absent` stands in for it,
+    which knows ``shape`` and ``dtype``: such a rule asks no more. A saved value plus its parent node *is* the input tensor
     again, so no node points at a tensor, there are no cycles, and reference counting alone frees a graph. ``small`` says that
     the output has at most ``KEEP`` elements, ``live`` that no backward pass has released the saved values.
     """
@@ -121,6 +121,34 @@ class Node:
     def __repr__(self) -> str:
         kind = self.op.name if self.op else "leaf"
         return f"<Node {self.order}: {kind}{' ' + self.name if self.name else ''}, shape {self.shape}>"
+
+
+class Absent:
+    """What is left of a large value that no rule reads: its shape and dtype. To read more of it is an error, not a guess."""
+
+    __slots__ = ("dtype", "shape", "what")
+
+    def __init__(self, value: Any, what: str) -> None:
+        self.shape, self.dtype, self.what = value.shape, value.dtype, what
+
+    @property
+    def ndim(self) -> int:
+        return len(self.shape)
+
+    @property
+    def size(self) -> int:
+        return math.prod(self.shape)
+
+    def refuse(self, *_: Any, **__: Any) -> NoReturn:
+        raise MinigradError(
+            f"a rule reads {self.what}, which `needs` does not name, so its value was dropped. Add its letter to needs."
+        )
+
+    __getattr__ = __bool__ = __eq__ = __ne__ = __lt__ = __le__ = __gt__ = __ge__ = __getitem__ = __array__ = refuse
+    __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = __truediv__ = __rtruediv__ = __pow__ = __rpow__ = refuse
+    __matmul__ = __rmatmul__ = __neg__ = __abs__ = __invert__ = __iter__ = __float__ = refuse
+    __array_ufunc__ = __array_function__ = refuse
+    __hash__ = object.__hash__
 
 
 class Handle:
@@ -209,6 +237,7 @@ def pull_back(
             if extra is not None:
                 for hook in list(extra.hooks.values()):
                     g = hook(g)
+                    masks.pop(node, None)  # what it returned is nobody's untaken branch
                 if extra.retain:
                     finished[node] = g
             if op is None or (targets and node in targets):
@@ -280,8 +309,8 @@ def rebuild(node: Node, tensor: Callable[[Any, Node], Any]) -> list[Any]:
     """The saved values as Tensors again, each with its place in the graph, so that rules on them are recorded."""
     y, *operands = node.saved
     return [
-        y if y is None else tensor(y, node),
-        *(v if p is None or v is p else tensor(v, p) for v, p in zip(operands, node.parents)),
+        y if type(y) is Absent else tensor(y, node),
+        *(v if p is None or type(v) is Absent else tensor(v, p) for v, p in zip(operands, node.parents)),
     ]
 
 

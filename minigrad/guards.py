@@ -80,15 +80,29 @@ def protect(node: Node, values: tuple[Any, ...]) -> None:
 
 def hand_out(array: Any, node: Node, now: int) -> None:
     """Somebody outside now holds ``array``, the value of ``node``: guard what has been recorded with its memory so far."""
-    global _last_hand_out
     owner = _owner(array)
     if node.extra is None or all(handed.array() is not owner for handed in node.extra.handed):
-        handed = Handed(now, weakref.ref(owner), fingerprint(owner))
-        for origin in _origins(node) if owner is not array else (node,):
-            extra = origin.more()
-            extra.shared = True
-            extra.handed = [*(h for h in extra.handed if h.array() is not None), handed]
-        _last_hand_out = now
+        _hand(array, node, Handed(now, weakref.ref(owner), fingerprint(owner)))
+
+
+WRITTEN = -1
+"""The mark that no fingerprint has: Python's ``hash`` never returns it."""
+
+
+def written(array: Any, node: Node, now: int) -> None:
+    """minigrad itself has written into ``array``: whatever was recorded with its memory so far is known to have changed."""
+    _hand(array, node, Handed(now, weakref.ref(_owner(array)), WRITTEN))
+
+
+def _hand(array: Any, node: Node, handed: Handed) -> None:
+    global _last_hand_out
+    owner = handed.array()
+    for origin in _origins(node) if owner is not array else (node,):
+        extra = origin.more()
+        extra.shared = True
+        others = (h for h in extra.handed if h.array() is not None and h.array() is not owner)
+        extra.handed = [*others, handed]
+    _last_hand_out = handed.order
 
 
 def _owner(array: Any) -> Any:

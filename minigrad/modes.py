@@ -1,16 +1,50 @@
-"""What is recorded: :func:`no_grad`, :func:`enable_grad`, :func:`inspect`. Each is a context manager and a decorator."""
+"""What is recorded: :class:`no_grad`, :class:`enable_grad`, :class:`inspect`. Each is a context manager and a decorator."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+import functools
+import inspect as _inspect
+from collections.abc import Callable
+from contextvars import Token
+from typing import Any, ClassVar
 
-from minigrad.graph import ALL, GRAD, OFF, record_mode, recording
+from minigrad.graph import ALL, GRAD, OFF, Recording, recording
 
 
-@contextmanager
-def no_grad() -> Iterator[None]:
-    """Record nothing inside: ``with mg.no_grad():``, or ``@mg.no_grad()`` on a function. Per thread and async task.
+class _Mode:
+    """A recording mode: ``with mg.no_grad():``, ``@mg.no_grad()`` or ``@mg.no_grad``. Per thread and async task."""
+
+    mode: ClassVar[int]
+    _tokens: list[Token[Recording]]
+
+    def __new__(cls, function: Callable[..., Any] | None = None) -> Any:
+        self: Any = super().__new__(cls)
+        self._tokens = []
+        return self if function is None else self(function)
+
+    def __enter__(self) -> None:
+        self._tokens.append(recording.set((self.mode, recording.get()[1])))
+
+    def __exit__(self, *error: object) -> None:
+        recording.reset(self._tokens.pop())
+
+    def __call__(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        if _inspect.isgeneratorfunction(function):
+            raise TypeError(
+                f"{type(self).__name__}: {function.__name__} is a generator, which would carry the mode out to its caller at every "
+                f"yield; use `with mg.{type(self).__name__}():` inside it"
+            )
+
+        @functools.wraps(function)
+        def inside(*args: Any, **kwargs: Any) -> Any:
+            with type(self)():
+                return function(*args, **kwargs)
+
+        return inside
+
+
+class no_grad(_Mode):  # noqa: N801 (spelled as in PyTorch)
+    """Record nothing inside: ``with mg.no_grad():``, or ``@mg.no_grad`` on a function. Per thread and async task.
 
     Example:
         >>> import minigrad as mg
@@ -19,13 +53,12 @@ def no_grad() -> Iterator[None]:
         ...     print((w * 2).requires_grad)
         False
     """
-    with record_mode(OFF):
-        yield
+
+    mode = OFF
 
 
-@contextmanager
-def enable_grad() -> Iterator[None]:
-    """Record again inside a :func:`no_grad` block.
+class enable_grad(_Mode):  # noqa: N801
+    """Record again inside a :class:`no_grad` block.
 
     Example:
         >>> import minigrad as mg
@@ -34,12 +67,11 @@ def enable_grad() -> Iterator[None]:
         ...     print((w * 2).requires_grad)
         True
     """
-    with record_mode(GRAD):
-        yield
+
+    mode = GRAD
 
 
-@contextmanager
-def inspect() -> Iterator[None]:
+class inspect(_Mode):  # noqa: N801
     """Record everything inside, for looking at: all values however large, constants, and the source line of each operation.
 
     Costs memory (no value is dropped, not even by backward) and about 2 us an operation; outside it nothing is paid.
@@ -51,8 +83,8 @@ def inspect() -> Iterator[None]:
         >>> y.node.op.name
         'exp'
     """
-    with record_mode(ALL):
-        yield
+
+    mode = ALL
 
 
 def is_grad_enabled() -> bool:

@@ -16,7 +16,7 @@ import numpy as np
 
 from minigrad import backend, guards, naming
 from minigrad.errors import BadIndexError, DtypeError, MinigradError, ShapeError
-from minigrad.graph import ALL, KEEP, Handle, Node, leaf, orders, recording
+from minigrad.graph import ALL, KEEP, Absent, Handle, Node, leaf, orders, recording
 
 Rule = Callable[..., Any]
 Operation = Callable[..., Any]
@@ -70,19 +70,19 @@ class Op:
     def keep(
         self, parents: tuple[Node | None, ...], values: tuple[Any, ...], reads: Iterable[int] | None = None
     ) -> tuple[Any, ...]:
-        """``values`` without the large ones that no rule reads: None for the output, a node for an operand."""
+        """``values`` without the large ones that no rule reads, for which :class:`Absent` stands in."""
         reads = self.reads(parents) if reads is None else reads
-        y, *operands = values
-        return (
-            y if 0 in reads or getattr(y, "size", 0) <= KEEP else None,
-            *(
-                v if i in reads or getattr(v, "size", 0) <= KEEP else parents[i - 1] or leaf(v, requires_grad=False)
-                for i, v in enumerate(operands, 1)
-            ),
+        return tuple(
+            v if i in reads or getattr(v, "size", 0) <= KEEP else Absent(v, f"{self.name}'s {_place(i)}")
+            for i, v in enumerate(values)
         )
 
     def __repr__(self) -> str:
         return f"<Op {self.name}>"
+
+
+def _place(i: int) -> str:
+    return f"operand {i} ('{chr(ord('a') + i - 1)}')" if i else "output ('y')"
 
 
 def _positions(name: str, letters: str | None, arity: int) -> frozenset[int]:
@@ -159,6 +159,9 @@ def primitive(
         op = Op(label, forward, rules, needs, gate, math, kink, is_elementwise, is_elementwise and own, mask, parameters)
         return _function(op, arguments)
 
+    if not rules:
+        needed = sum(default is inspect.Parameter.empty for default in arguments.values())
+        rules = (None,) * needed  # no gradient for any operand
     if len(rules) == 1 and isinstance(rules[0], Each):
         apply = _variadic(declare, forward, rules[0].rule, arguments)
     else:
@@ -201,37 +204,37 @@ def _describe(op: Op) -> str:
 _SOURCE = """
 def declare(_op, _forward, _defaults):
     def {name}({signature}):
-        mode, scope = recording()
-        if mode == ALL:
-            enlist(({operands},))
+        _mode, _scope = _recording()
+        if _mode == ALL:
+            _enlist(({operands},))
 {unwrap}
         try:
-            y = _forward({call})
+            _y = _forward({call})
         except Exception as error:
-            raise blame(error, _op, ({operands},), ({params})) from error
-        if mode and ({asked} or mode == ALL and ({tensors})):
+            raise _blame(error, _op, ({operands},), ({params})) from error
+        if _mode and ({asked} or _mode == ALL and ({tensors})):
 {shape}
-            out = Tensor()
-            out._data = y
-            out.node = node = Node()
-            values = (y, {values})
-            node.op = _op
-            node.parents = parents = ({nodes},)
-            node.saved = values if {whole} else _op.keep(parents, values)
-            node.params = ({params})
-            node.shape = shape
-            node.small = small
-            node.dtype = y.dtype
-            node.order = next(orders)
-            node.scope = scope
-            node.grad = node.extra = None
-            node.requires_grad = node.live = True
+            _out = Tensor()
+            _out._data = _y
+            _out.node = _node = Node()
+            _values = (_y, {values})
+            _node.op = _op
+            _node.parents = _parents = ({nodes},)
+            _node.saved = _values if {whole} else _op.keep(_parents, _values)
+            _node.params = ({params})
+            _node.shape = _shape
+            _node.small = _small
+            _node.dtype = _y.dtype
+            _node.order = _next(_orders)
+            _node.scope = _scope
+            _node.grad = _node.extra = None
+            _node.requires_grad = _node.live = True
             if {careful}:
-                protect(node, values)
-            if mode == ALL:
-                inspected(node, values)
-            return out
-        return unrecorded(y) if {tensors} else y
+                _protect(_node, _values)
+            if _mode == ALL:
+                _inspected(_node, _values)
+            return _out
+        return _unrecorded(_y) if {tensors} else _y
     return {name}
 """
 _UNWRAP = """
@@ -239,25 +242,25 @@ _UNWRAP = """
             {x} = {a}._data
             {p} = {a}.node
         else:
-            {x} = {a} if type({a}) in PLAIN else operand({a}, _op.name)
+            {x} = {a} if _type({a}) in PLAIN else _operand({a}, _op.name)
             {p} = None
 """
 _SHAPE = """
-            if type(y) is not ndarray:
-                y = array_of(y)
-            shape, small = y.shape, y.size <= KEEP
+            if _type(_y) is not _ndarray:
+                _y = _array_of(_y)
+            _shape, _small = _y.shape, _y.size <= KEEP
 """
 # Operands whose shape is one and the same tuple give an elementwise output that shape, and asking the array itself for its
 # shape, size and type would take 0.1 us. To share the tuple also saves 56 bytes a node and a comparison in the backward pass.
 _ELEMENTWISE_SHAPE = """
             if {alike}:
-                shape, small = {p}.shape, {p}.small
+                _shape, _small = {p}.shape, {p}.small
             else:
-                shape, small = y.shape, y.size <= KEEP
-                if {p} is not None and {p}.shape == shape:
-                    shape = {p}.shape
-            if not shape:
-                y = array_of(y)
+                _shape, _small = _y.shape, _y.size <= KEEP
+                if {p} is not None and {p}.shape == _shape:
+                    _shape = {p}.shape
+            if not _shape:
+                _y = _array_of(_y)
 """
 
 
@@ -281,7 +284,7 @@ def _function(op: Op, arguments: dict[str, Any]) -> Callable[..., Any]:
         values=", ".join(x),
         nodes=", ".join(p),
         shape=(_ELEMENTWISE_SHAPE if op.exact else _SHAPE).format(p=p[0], alike=alike),
-        whole="small" if op.elementwise else "mode == ALL",
+        whole="_small" if op.elementwise else "_mode == ALL",
         careful=" or ".join(f"{q} is None or {q}.extra is not None" for q in p),
     )
     exec(source, SPACE)  # noqa: S102
@@ -382,8 +385,8 @@ def _advice(op: Op, operands: tuple[Any, ...]) -> str:
 
 SPACE: dict[str, Any] = {
     "__name__": __name__,
-    "ALL": ALL, "KEEP": KEEP, "Node": Node, "PLAIN": backend.PLAIN, "Tensor": Handle, "array_of": backend.array_of, "blame": blame,
-    "enlist": enlist, "inspected": inspected, "ndarray": backend.ndarray, "orders": orders, "operand": backend.operand,
-    "protect": guards.protect, "recording": recording.get, "unrecorded": unrecorded,
+    "ALL": ALL, "KEEP": KEEP, "Node": Node, "PLAIN": backend.PLAIN, "Tensor": Handle, "_array_of": backend.array_of, "_blame": blame,
+    "_enlist": enlist, "_inspected": inspected, "_ndarray": backend.ndarray, "_orders": orders, "_operand": backend.operand,
+    "_protect": guards.protect, "_recording": recording.get, "_unrecorded": unrecorded, "_next": next, "_type": type,
 }  # fmt: skip
 """What the generated functions refer to. ``Tensor``, the class of what they return, is set by minigrad/tensor.py."""

@@ -346,6 +346,18 @@ class Tensor(Handle):
     def __itruediv__(self, other: Any) -> Any:  # type: ignore[misc]
         return self._assign("/=", ops.divide(self, other))
 
+    def __ifloordiv__(self, other: Any) -> Any:  # type: ignore[misc]
+        return self._assign("//=", ops.floor_divide(self, other))
+
+    def __imod__(self, other: Any) -> Any:  # type: ignore[misc]
+        return self._assign("%=", ops.remainder(self, other))
+
+    def __ipow__(self, other: Any) -> Any:  # type: ignore[misc]
+        return self._assign("**=", ops.power(self, other))
+
+    def __imatmul__(self, other: Any) -> Any:  # type: ignore[misc]
+        return self._assign("@=", ops.matmul(self, other))
+
     def _assign(self, sign: str, new: Tensor) -> Tensor:
         """``x += y``: a new value for a leaf inside no_grad (a graph that saved the old one keeps it), else ``x = x + y``."""
         if not self.is_leaf or not self.requires_grad:
@@ -356,7 +368,7 @@ class Tensor(Handle):
         if recording.get()[0] != OFF:
             raise MinigradError(
                 f"{sign} on a leaf that requires a gradient would make it a computed tensor, and its .grad would stay None. "
-                f"Update parameters inside `with mg.no_grad():`, or write x = x {sign[0]} y if a new tensor is meant."
+                f"Update parameters inside `with mg.no_grad():`, or write x = x {sign[:-1]} y if a new tensor is meant."
             )
         if new.shape != self.shape:
             raise ShapeError(
@@ -371,7 +383,9 @@ class Tensor(Handle):
                 "x[index] = value cannot be differentiated: write x = x.at[index].set(value), which returns a new tensor, "
                 "or assign inside `with mg.no_grad():` if no gradient should flow."
             )
-        self.data[_plain_index(index)] = value._data if isinstance(value, Tensor) else value
+        self._data[_plain_index(index)] = value._data if isinstance(value, Tensor) else value
+        if self.node is not None:
+            guards.written(self._data, self.node, next_order())
 
     # Methods: the functions of the same name
     exp, log, sqrt, square, sin, cos, tanh = ops.exp, ops.log, ops.sqrt, ops.square, ops.sin, ops.cos, ops.tanh
@@ -384,7 +398,10 @@ class Tensor(Handle):
     matmul, dot, trace, diagonal = ops.matmul, ops.dot, ops.trace, ops.diagonal
     astype, expand_dims, unsqueeze, squeeze, swapaxes = ops.astype, ops.expand_dims, ops.expand_dims, ops.squeeze, ops.swapaxes
     broadcast_to, repeat, take, flip, tril, triu = ops.broadcast_to, ops.repeat, ops.take, ops.flip, ops.tril, ops.triu
-    unstack, split = ops.unstack, ops.split
+    unstack, split, ravel, roll, tile, moveaxis = ops.unstack, ops.split, ops.ravel, ops.roll, ops.tile, ops.moveaxis
+    floor, ceil, round, isnan, outer = ops.floor, ops.ceil, ops.round, ops.isnan, ops.outer
+    log2, log10, log1p, expm1, tan, reciprocal = ops.log2, ops.log10, ops.log1p, ops.expm1, ops.tan, ops.reciprocal
+    take_along_axis, permute_dims, inv, det = ops.take_along_axis, ops.permute_dims, ops.inv, ops.det
 
     def reshape(self, *shape: Any) -> Any:
         """The same elements in another shape: ``x.reshape(2, 3)`` or ``x.reshape((2, 3))``; one -1 is worked out."""
@@ -397,7 +414,11 @@ class Tensor(Handle):
         return ops.permute_dims(self, tuple(axes[0]) if len(axes) == 1 and not isinstance(axes[0], int) else axes)
 
     def transpose(self, *axes: Any) -> Any:
-        """As NumPy's: all axes reversed, or in the order given."""
+        """As NumPy's: all axes reversed, or in the order given (two axes are exchanged by ``swapaxes``)."""
+        if len(axes) == 2 and self.ndim > 2:
+            raise ShapeError(
+                f"transpose: {axes} does not name all {self.ndim} axes of shape {self.shape}; to exchange two, use x.swapaxes{axes}"
+            )
         return self.permute(*axes) if axes else ops.transpose(self)
 
     def flatten(self, start_dim: int = 0, end_dim: int = -1) -> Any:
@@ -511,7 +532,7 @@ class Hook:
 def wrap(array: Any, node: Node | None = None) -> Tensor:
     """A Tensor around an array."""
     out = Tensor()
-    out._data = array
+    out._data = array if type(array) is np.ndarray else backend.array_of(array)
     out.node = node
     return out
 
@@ -557,10 +578,12 @@ DIFFERENTIABLE = World(wrap, ops.where)
 
 
 def _may_require_grad(array: Any, name: str | None) -> None:
-    if array.dtype.kind not in "fc":
+    if array.dtype.kind != "f":
+        fix = "Differentiate its real and imaginary parts as two tensors" if array.dtype.kind == "c" else (
+            "Write the numbers as floats ([1.0, 2.0]) or pass dtype='float32'"
+        )  # fmt: skip
         raise DtypeError(
-            f"requires_grad: {name or 'a tensor'} has dtype {array.dtype}, and only floating tensors have gradients. "
-            f"Write the numbers as floats ([1.0, 2.0]) or pass dtype='float32'."
+            f"requires_grad: {name or 'a tensor'} has dtype {array.dtype}, and only floating tensors have gradients. {fix}."
         )
 
 
@@ -585,6 +608,12 @@ def tensor(
         tensor([[1., 2.],
                 [3., 4.]], dtype=float64, requires_grad=True)
     """
+    if isinstance(data, Tensor) and data.requires_grad and recording.get()[0] != OFF:
+        warnings.warn(
+            "mg.tensor(x) copies the values of a tensor that requires a gradient and cuts its history: write x.detach() if that is "
+            "meant, x.clone() or mg.asarray(x) to stay in the graph",
+            stacklevel=2,
+        )
     array = _array(data, dtype, device)
     if np.shares_memory(array, _raw(data)) if isinstance(array, np.ndarray) else array is _raw(data):
         array = array.copy()
@@ -602,8 +631,13 @@ def asarray(data: Any, dtype: Any = None, device: str | None = None, name: str |
         >>> mg.asarray(a).numpy() is a
         True
     """
-    if isinstance(data, Tensor) and dtype is None and device is None and name is None:
-        return data
+    if isinstance(data, Tensor):
+        same = data if dtype is None else ops.astype(data, dtype)
+        same = same if device is None else same.to(device)
+        if name is not None:
+            same = ops.reshape(same, same.shape)
+            same.name = name
+        return same
     return _new_leaf(_array(data, dtype, device), False, name, shared=True)
 
 

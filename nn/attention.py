@@ -14,7 +14,7 @@ from minigrad.nn import init
 from minigrad.nn.dropout import Dropout
 from minigrad.nn.linear import Linear
 from minigrad.nn.module import Module, Parameter, empty_parameter
-from minigrad.tensor import Tensor, tensor
+from minigrad.tensor import Tensor, asarray
 
 
 class MultiheadAttention(Module):
@@ -57,6 +57,8 @@ class MultiheadAttention(Module):
     q_proj_weight: Parameter | None
     k_proj_weight: Parameter | None
     v_proj_weight: Parameter | None
+    bias_k: Parameter | None
+    bias_v: Parameter | None
 
     def __init__(
         self, embed_dim: int, num_heads: int, dropout: float = 0.0, bias: bool = True, add_bias_kv: bool = False,
@@ -156,12 +158,11 @@ class MultiheadAttention(Module):
 
     def _project(self, query: Any, key: Any, value: Any) -> list[Any]:
         biases = [None] * 3 if self.in_proj_bias is None else ops.split(self.in_proj_bias, 3)
-        if self.in_proj_weight is None:
-            weights = [self.q_proj_weight, self.k_proj_weight, self.v_proj_weight]
-        elif query is key is value:
-            return ops.split(F.linear(query, self.in_proj_weight, self.in_proj_bias), 3, axis=-1)
-        else:
-            weights = ops.split(self.in_proj_weight, 3)
+        weights = (
+            [self.q_proj_weight, self.k_proj_weight, self.v_proj_weight]
+            if self.in_proj_weight is None
+            else ops.split(self.in_proj_weight, 3)
+        )
         return [F.linear(x, w, b) for x, w, b in zip((query, key, value), weights, biases)]
 
     def _bias(self, query: Any, key: Any, attn_mask: Any, key_padding_mask: Any, is_causal: bool, batched: bool) -> Any:
@@ -189,9 +190,9 @@ class MultiheadAttention(Module):
             size = getattr(self, features)
             if x.ndim not in (2, 3) or x.ndim != query.ndim or x.shape[-1] != size:
                 letter = "L" if name == "query" else "S"
-                batch = f"(N, {letter}, {size})" if self.batch_first else f"({letter}, N, {size})"
+                shape = f"(N, {letter}, {size})" if self.batch_first else f"({letter}, N, {size})"
                 raise self._refuse(
-                    f"{batch} or ({letter}, {size}) for its {name}", x,
+                    f"{shape} or ({letter}, {size}) for its {name}", x,
                     f"Query, key and value have as many axes; their last one is embed_dim={self.embed_dim}, kdim={self.kdim}, "
                     f"vdim={self.vdim}.",
                 )  # fmt: skip
@@ -333,7 +334,7 @@ class SinusoidalPositionalEncoding(_Positions):
         self._build(d_model, max_len, dropout, batch_first)
         column = np.arange(d_model)
         angle = np.arange(max_len)[:, None] / base ** (column // 2 * 2 / d_model)
-        table = tensor(np.where(column % 2, np.cos(angle), np.sin(angle)), dtype or backend.get_default_dtype(), device)
+        table = asarray(np.where(column % 2, np.cos(angle), np.sin(angle)), dtype or backend.get_default_dtype(), device)
         self.register_buffer("table", table, persistent=False)
 
     def forward(self, input: Any, offset: int = 0) -> Any:

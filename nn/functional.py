@@ -15,6 +15,34 @@ import numpy as np
 from minigrad import ops, random
 from minigrad.errors import DtypeError, ShapeError
 from minigrad.modes import no_grad
+from minigrad.nn.losses import (
+    binary_cross_entropy,
+    binary_cross_entropy_with_logits,
+    contractive_penalty,
+    cosine_embedding_loss,
+    cross_entropy,
+    elastic_net,
+    elbo,
+    gaussian_kl,
+    gaussian_nll_loss,
+    hinge_embedding_loss,
+    hinge_loss,
+    huber_loss,
+    kl_div,
+    l1_loss,
+    l1_penalty,
+    l2_penalty,
+    margin_ranking_loss,
+    mse_loss,
+    multi_margin_loss,
+    multiclass_hinge_loss,
+    nll_loss,
+    pascanu_regulariser,
+    poisson_nll_loss,
+    smooth_l1_loss,
+    soft_margin_loss,
+    triplet_margin_loss,
+)
 from minigrad.ops import (
     adaptive_avg_pool1d,
     adaptive_avg_pool2d,
@@ -54,23 +82,32 @@ __all__ = [
     "avg_pool3d",
     "batch_norm",
     "bilinear",
+    "binary_cross_entropy",
+    "binary_cross_entropy_with_logits",
     "causal_bias",
     "celu",
+    "contractive_penalty",
     "conv1d",
     "conv2d",
     "conv3d",
     "conv_transpose1d",
     "conv_transpose2d",
     "conv_transpose3d",
+    "cosine_embedding_loss",
     "cosine_similarity",
+    "cross_entropy",
     "dropout",
     "dropout1d",
     "dropout2d",
     "dropout3d",
+    "elastic_net",
+    "elbo",
     "elu",
     "embedding",
     "flatten",
     "fold",
+    "gaussian_kl",
+    "gaussian_nll_loss",
     "gaussian_noise",
     "gelu",
     "glu",
@@ -80,14 +117,22 @@ __all__ = [
     "hardsigmoid",
     "hardswish",
     "hardtanh",
+    "hinge_embedding_loss",
+    "hinge_loss",
+    "huber_loss",
     "instance_norm",
     "interpolate",
+    "kl_div",
+    "l1_loss",
+    "l1_penalty",
+    "l2_penalty",
     "layer_norm",
     "leaky_relu",
     "linear",
     "local_response_norm",
     "log_softmax",
     "logsigmoid",
+    "margin_ranking_loss",
     "mask_bias",
     "masked_softmax",
     "max_pool1d",
@@ -95,9 +140,15 @@ __all__ = [
     "max_pool3d",
     "maxout",
     "mish",
+    "mse_loss",
+    "multi_margin_loss",
+    "multiclass_hinge_loss",
+    "nll_loss",
     "normalize",
     "one_hot",
     "pad",
+    "pascanu_regulariser",
+    "poisson_nll_loss",
     "prelu",
     "relu",
     "relu6",
@@ -106,6 +157,8 @@ __all__ = [
     "selu",
     "sigmoid",
     "silu",
+    "smooth_l1_loss",
+    "soft_margin_loss",
     "softmax",
     "softmin",
     "softplus",
@@ -115,6 +168,7 @@ __all__ = [
     "tanh",
     "tanhshrink",
     "threshold",
+    "triplet_margin_loss",
     "unfold",
 ]
 
@@ -757,7 +811,7 @@ def scaled_dot_product_attention(
     scores = ops.matmul(query * (1 / math.sqrt(query.shape[-1]) if scale is None else scale), ops.swapaxes(key, -2, -1))
     bias = None
     if is_causal:
-        bias = causal_bias(*scores.shape[-2:], query)
+        bias = causal_bias(query.shape[-2], key.shape[-2], query)
     elif attn_mask is not None:
         bias = mask_bias(attn_mask, query, False, f"{op}: attn_mask")
         if not _broadcasts(bias.shape, scores.shape):
@@ -812,10 +866,10 @@ def mask_bias(mask: Any, like: Any, blocked: bool = True, name: str = "mask_bias
     """
     if not isinstance(mask, Tensor):
         mask = asarray(mask, device=like.device) if isinstance(like, Tensor) else np.asarray(mask)
-    if mask.dtype.kind not in "bf":
+    if mask.dtype.kind not in "bfc":  # complex: of the complex step, which tests gradients
         raise DtypeError(f"{name}: expected booleans or floating values, got dtype {mask.dtype}; compare it: mask == 1")
-    bias = mask if mask.dtype.kind == "f" else ops.where(mask if blocked else ~mask, -math.inf, 0.0)
-    return bias if bias.dtype == like.dtype else ops.astype(bias, like.dtype)
+    bias = ops.where(mask if blocked else ~mask, -math.inf, 0.0) if mask.dtype.kind == "b" else mask
+    return bias if bias.dtype == like.dtype or "c" in bias.dtype.kind + like.dtype.kind else ops.astype(bias, like.dtype)
 
 
 def causal_bias(rows: int, columns: int, like: Any) -> Any:

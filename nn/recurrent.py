@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 import warnings
-from itertools import zip_longest
 from typing import Any
 
 import numpy as np
@@ -20,39 +19,41 @@ from minigrad.nn import functional as F  # noqa: N812
 from minigrad.nn import init
 from minigrad.nn.linear import _uses
 from minigrad.nn.module import Module, empty_parameter
-from minigrad.ops import relu, sigmoid, stack, tanh, transpose, unstack, where
+from minigrad.ops import relu, sigmoid, split, stack, tanh, transpose, unstack, where
 from minigrad.tensor import Tensor, asarray
 
 State = tuple[Any, ...]
 NONLINEARITIES = {"tanh": tanh, "relu": relu}
 
-# ---- one step: x holds W x + b of every gate, h is the state before, each U maps it to a gate -------------------------------
+# ---- one step: x holds W x + b of all gates side by side, U maps the state before to the same ---------------------------------
 
 
-def _rnn_step(x: State, state: State, weights: State, nonlinearity: str) -> State:
-    (x,), (h,), (U,) = x, state, weights
+def _rnn_step(x: Any, state: State, weights: State, nonlinearity: str) -> State:
+    (h,), (U,) = state, weights
     return (NONLINEARITIES[nonlinearity](x + h @ U),)
 
 
-def _lstm_step(x: State, state: State, weights: State) -> State:
-    (x_i, x_f, x_g, x_o), (h, c), (U_i, U_f, U_g, U_o, *projection) = x, state, weights
-    i = sigmoid(x_i + h @ U_i)
-    f = sigmoid(x_f + h @ U_f)
-    g = tanh(x_g + h @ U_g)
-    o = sigmoid(x_o + h @ U_o)
-    c = f * c + i * g
-    h = o * tanh(c)
+def _lstm_step(x: Any, state: State, weights: State) -> State:
+    (h, c), (U, *projection) = state, weights
+    i, f, g, o = split(x + h @ U, 4, -1)
+    c = sigmoid(f) * c + sigmoid(i) * tanh(g)
+    h = sigmoid(o) * tanh(c)
     return (h @ projection[0] if projection else h), c
 
 
-def _gru_step(x: State, state: State, weights: State, reset_after: bool) -> State:
-    (x_r, x_z, x_n), (h,), (U_r, U_z, U_n, *b_n) = x, state, weights
-    r = sigmoid(x_r + h @ U_r)
-    z = sigmoid(x_z + h @ U_z)
-    if reset_after:
-        n = tanh(x_n + r * (h @ U_n + b_n[0] if b_n else h @ U_n))
-    else:
-        n = tanh(x_n + (r * h) @ U_n)
+def _gru_step(x: Any, state: State, weights: State) -> State:
+    (h,), (U, b) = state, weights
+    (x_r, x_z, x_n), (h_r, h_z, h_n) = split(x, 3, -1), split(h @ U + b, 3, -1)
+    r, z = sigmoid(x_r + h_r), sigmoid(x_z + h_z)
+    n = tanh(x_n + r * h_n)
+    return (n + z * (h - n),)
+
+
+def _gru_step_reset_before(x: Any, state: State, weights: State) -> State:
+    (h,), (U, U_n) = state, weights
+    (x_r, x_z, x_n), (h_r, h_z) = split(x, 3, -1), split(h @ U, 2, -1)
+    r, z = sigmoid(x_r + h_r), sigmoid(x_z + h_z)
+    n = tanh(x_n + (r * h) @ U_n)
     return (n + z * (h - n),)
 
 
@@ -64,15 +65,15 @@ class _Recurrent(Module):
 
     _gates: int = 1
     _states: tuple[str, ...] = ("h_0",)
-    _bias_inside: bool = False
-    """Whether the last gate's bias_hh belongs to U h, which a reset gate multiplies, so that it cannot join bias_ih."""
+    reset_after: bool | None = None
+    """Of a GRU: its form."""
     input_size: int
     hidden_size: int
     bias: bool
     proj_size: int = 0
 
-    def _step(self, x: State, state: State, weights: State) -> State:
-        """The state after a step, from Wx + b of each gate, the state before it, and the weights."""
+    def _step(self, x: Any, state: State, weights: State) -> State:
+        """The state after a step, from Wx + b, the state before it, and the weights."""
         raise NotImplementedError
 
     def _take(self, sizes: dict[str, int], bias: bool) -> None:
@@ -101,18 +102,20 @@ class _Recurrent(Module):
     def _size(self, state: str) -> int:
         return self.proj_size or self.hidden_size if state == "h_0" else self.hidden_size
 
-    def _open(self, x: Any, suffix: str) -> tuple[list[Any], State]:
-        """Wx + b of each gate, over all steps in one product, and what a step multiplies the state by."""
-        gates = _parts(ops.matmul(x, transpose(getattr(self, "weight_ih" + suffix))), self._gates, -1)
-        weights = [transpose(U) for U in _parts(getattr(self, "weight_hh" + suffix), self._gates, 0)]
-        if self.bias:
-            b_x, b_h = (_parts(getattr(self, name + suffix), self._gates, 0) for name in ("bias_ih", "bias_hh"))
-            if self._bias_inside:
-                weights.append(b_h.pop())
-            gates = [gate + (p if q is None else p + q) for gate, p, q in zip_longest(gates, b_x, b_h)]
+    def _open(self, x: Any, suffix: str) -> tuple[Any, State]:
+        """Wx + b over all steps in one product, and what a step multiplies the state by."""
+        W, U = (transpose(getattr(self, name + suffix)) for name in ("weight_ih", "weight_hh"))
+        b, b_h = (getattr(self, name + suffix) for name in ("bias_ih", "bias_hh")) if self.bias else (0.0, 0.0)
+        x, weights = ops.matmul(x, W), [U]
+        if self.reset_after:
+            weights.append(b_h)  # r multiplies it with U h: it cannot join b
+        elif self.bias:
+            b = b + b_h
+        if self.reset_after is False:
+            weights = split(U, [2 * self.hidden_size], -1)
         if self.proj_size:
             weights.append(transpose(getattr(self, "weight_hr" + suffix)))
-        return gates, tuple(weights)
+        return x + b if self.bias else x, tuple(weights)
 
     def _given(self, hx: Any, leading: tuple[int, ...], what: str) -> State | None:
         """The initial states as a tuple, or None for zeros."""
@@ -142,10 +145,6 @@ class _Recurrent(Module):
 
     def multiply_adds(self, output: Any, *inputs: Any) -> int:
         return _uses(output.size // output.shape[-1], *self.parameters())
-
-
-def _parts(a: Any, n: int, axis: int) -> list[Any]:
-    return ops.split(a, n, axis) if n > 1 else [a]
 
 
 def detach_state(state: Any) -> Any:
@@ -202,8 +201,8 @@ class _Cell(_Recurrent):
                 else f"Build it with input_size={input.shape[-1] if input.ndim else 1}.",
             )  # fmt: skip
         state = self._given(hx, tuple(input.shape[:-1]), "the batch first, if there is one")
-        gates, weights = self._open(input, "")
-        return self._bare(self._step(tuple(gates), state or self._zeros(gates[0]), weights))
+        x, weights = self._open(input, "")
+        return self._bare(self._step(x, state or self._zeros(x), weights))
 
     def extra_repr(self) -> str:
         return f"{self.input_size}, {self.hidden_size}" + ("" if self.bias else ", bias=False")
@@ -245,7 +244,7 @@ class RNNCell(_Cell):
         self.nonlinearity = _known(nonlinearity, "RNNCell")
         self._build(input_size, hidden_size, bias, device, dtype)
 
-    def _step(self, x: State, state: State, weights: State) -> State:
+    def _step(self, x: Any, state: State, weights: State) -> State:
         return _rnn_step(x, state, weights, self.nonlinearity)
 
     def extra_repr(self) -> str:
@@ -294,7 +293,7 @@ class LSTMCell(_Cell):
     ) -> None:
         self._build(input_size, hidden_size, bias, device, dtype)
 
-    def _step(self, x: State, state: State, weights: State) -> State:
+    def _step(self, x: Any, state: State, weights: State) -> State:
         return _lstm_step(x, state, weights)
 
 
@@ -339,11 +338,11 @@ class GRUCell(_Cell):
         self, input_size: int, hidden_size: int, bias: bool = True, device: str | None = None, dtype: Any = None, *,
         reset_after: bool = True,
     ) -> None:  # fmt: skip
-        self.reset_after = self._bias_inside = reset_after
+        self.reset_after = reset_after
         self._build(input_size, hidden_size, bias, device, dtype)
 
-    def _step(self, x: State, state: State, weights: State) -> State:
-        return _gru_step(x, state, weights, self.reset_after)
+    def _step(self, x: Any, state: State, weights: State) -> State:
+        return (_gru_step if self.reset_after else _gru_step_reset_before)(x, state, weights)
 
     def extra_repr(self) -> str:
         return super().extra_repr() + ("" if self.reset_after else ", reset_after=False")
@@ -426,9 +425,9 @@ class _Layers(_Recurrent):
 
     def _through_time(self, x: Any, state: State | None, suffix: str, reverse: bool, there: Any) -> tuple[Any, State]:
         """One layer in one direction: its output at every step, in the order of time, and its last state."""
-        gates, weights = self._open(x, suffix)
-        state = state or self._zeros(gates[0][0])
-        steps = list(zip(*map(unstack, gates)))
+        x, weights = self._open(x, suffix)
+        steps = unstack(x)
+        state = state or self._zeros(steps[0])
         alive = None if there is None else list(zip(unstack(there), there.data.all((1, 2)).tolist()))
         outputs: list[Any] = [None] * len(steps)
         for t in reversed(range(len(steps))) if reverse else range(len(steps)):
@@ -490,7 +489,7 @@ class RNN(_Layers):
     - h_0, h_n: (num_layers * directions, N, hidden_size), without N for one sequence.
     - lengths: N integers, where sequences end before T: see :meth:`forward`.
 
-    All steps' W_ih x_t are one matrix product; then a step records 3 operations.
+    All steps' W_ih x_t are one matrix product; then a step records 4 operations.
 
     Args:
         input_size: the size of x_t.
@@ -531,7 +530,7 @@ class RNN(_Layers):
         self.nonlinearity = _known(nonlinearity, "RNN")
         self._build(input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, device, dtype, generator)
 
-    def _step(self, x: State, state: State, weights: State) -> State:
+    def _step(self, x: Any, state: State, weights: State) -> State:
         return _rnn_step(x, state, weights, self.nonlinearity)
 
 
@@ -589,7 +588,7 @@ class LSTM(_Layers):
             input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, device, dtype, generator, proj_size
         )
 
-    def _step(self, x: State, state: State, weights: State) -> State:
+    def _step(self, x: Any, state: State, weights: State) -> State:
         return _lstm_step(x, state, weights)
 
 
@@ -640,11 +639,11 @@ class GRU(_Layers):
         dropout: float = 0.0, bidirectional: bool = False, device: str | None = None, dtype: Any = None, *,
         reset_after: bool = True, generator: np.random.Generator | None = None,
     ) -> None:  # fmt: skip
-        self.reset_after = self._bias_inside = reset_after
+        self.reset_after = reset_after
         self._build(input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, device, dtype, generator)
 
-    def _step(self, x: State, state: State, weights: State) -> State:
-        return _gru_step(x, state, weights, self.reset_after)
+    def _step(self, x: Any, state: State, weights: State) -> State:
+        return (_gru_step if self.reset_after else _gru_step_reset_before)(x, state, weights)
 
     def extra_repr(self) -> str:
         return super().extra_repr() + ("" if self.reset_after else ", reset_after=False")

@@ -24,27 +24,23 @@ Activation = str | Callable[[Any], Any]
 class _Layer(Module):
     """What encoder and decoder layers share: residual blocks, of which the last transforms each position alone."""
 
-    linear1: Linear
-    linear2: Linear
-    dropout: Dropout
-    norm_first: bool
-    activation: Callable[[Any], Any]
+    _attentions: tuple[str, ...]
 
-    def _build(
-        self, attentions: tuple[str, ...], d_model: int, nhead: int, dim_feedforward: int, dropout: float, activation: Activation,
-        layer_norm_eps: float, batch_first: bool, norm_first: bool, bias: bool, device: str | None, dtype: Any,
+    def __init__(
+        self, d_model: int, nhead: int, dim_feedforward: int = 2048, dropout: float = 0.1, activation: Activation = F.relu,
+        layer_norm_eps: float = 1e-5, batch_first: bool = False, norm_first: bool = False, bias: bool = True,
+        device: str | None = None, dtype: Any = None,
     ) -> None:  # fmt: skip
         if isinstance(activation, str) and activation not in ("relu", "gelu"):
             raise ValueError(f"{type(self).__name__}: activation={activation!r}: expected 'relu', 'gelu' or a callable")
-        for name in attentions:
-            setattr(self, name, MultiheadAttention(
-                d_model, nhead, dropout, bias, batch_first=batch_first, device=device, dtype=dtype
-            ))  # fmt: skip
+        for name in self._attentions:
+            attention = MultiheadAttention(d_model, nhead, dropout, bias, batch_first=batch_first, device=device, dtype=dtype)
+            setattr(self, name, attention)
         self.linear1 = Linear(d_model, dim_feedforward, bias, device, dtype)
         self.dropout = Dropout(dropout)
         self.linear2 = Linear(dim_feedforward, d_model, bias, device, dtype)
         self.norm_first = norm_first
-        blocks = range(1, len(attentions) + 2)
+        blocks = range(1, len(self._attentions) + 2)
         for i in blocks:
             setattr(self, f"norm{i}", LayerNorm(d_model, layer_norm_eps, bias=bias, device=device, dtype=dtype))
         for i in blocks:
@@ -90,25 +86,14 @@ class TransformerEncoderLayer(_Layer):
         (5, 3, 8)
     """
 
+    _attentions = ("self_attn",)
     self_attn: MultiheadAttention
     norm1: LayerNorm
     norm2: LayerNorm
     dropout1: Dropout
     dropout2: Dropout
 
-    def __init__(
-        self, d_model: int, nhead: int, dim_feedforward: int = 2048, dropout: float = 0.1, activation: Activation = F.relu,
-        layer_norm_eps: float = 1e-5, batch_first: bool = False, norm_first: bool = False, bias: bool = True,
-        device: str | None = None, dtype: Any = None,
-    ) -> None:  # fmt: skip
-        self._build(
-            ("self_attn",), d_model, nhead, dim_feedforward, dropout, activation, layer_norm_eps, batch_first, norm_first, bias,
-            device, dtype,
-        )  # fmt: skip
-
-    def forward(
-        self, src: Any, src_mask: Any = None, src_key_padding_mask: Any = None, is_causal: bool = False
-    ) -> Any:  # fmt: skip
+    def forward(self, src: Any, src_mask: Any = None, src_key_padding_mask: Any = None, is_causal: bool = False) -> Any:
         """Masks as for :class:`MultiheadAttention`."""
 
         def attend(x: Any) -> Any:
@@ -140,6 +125,7 @@ class TransformerDecoderLayer(_Layer):
         (4, 3, 8)
     """
 
+    _attentions = ("self_attn", "multihead_attn")
     self_attn: MultiheadAttention
     multihead_attn: MultiheadAttention
     norm1: LayerNorm
@@ -148,16 +134,6 @@ class TransformerDecoderLayer(_Layer):
     dropout1: Dropout
     dropout2: Dropout
     dropout3: Dropout
-
-    def __init__(
-        self, d_model: int, nhead: int, dim_feedforward: int = 2048, dropout: float = 0.1, activation: Activation = F.relu,
-        layer_norm_eps: float = 1e-5, batch_first: bool = False, norm_first: bool = False, bias: bool = True,
-        device: str | None = None, dtype: Any = None,
-    ) -> None:  # fmt: skip
-        self._build(
-            ("self_attn", "multihead_attn"), d_model, nhead, dim_feedforward, dropout, activation, layer_norm_eps, batch_first,
-            norm_first, bias, device, dtype,
-        )  # fmt: skip
 
     def forward(
         self, tgt: Any, memory: Any, tgt_mask: Any = None, memory_mask: Any = None, tgt_key_padding_mask: Any = None,
@@ -215,13 +191,9 @@ class TransformerEncoder(_Stack):
     ) -> None:  # fmt: skip
         self._build(encoder_layer, num_layers, norm)
 
-    def forward(
-        self, src: Any, mask: Any = None, src_key_padding_mask: Any = None, is_causal: bool | None = None
-    ) -> Any:  # fmt: skip
+    def forward(self, src: Any, mask: Any = None, src_key_padding_mask: Any = None, is_causal: bool | None = None) -> Any:
         """Masks as for :class:`MultiheadAttention`, in every layer."""
-        return self._through(
-            src, src_mask=mask, src_key_padding_mask=src_key_padding_mask, is_causal=bool(is_causal)
-        )  # fmt: skip
+        return self._through(src, src_mask=mask, src_key_padding_mask=src_key_padding_mask, is_causal=bool(is_causal))
 
 
 class TransformerDecoder(_Stack):

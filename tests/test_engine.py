@@ -18,7 +18,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invar
 from numpy.testing import assert_allclose, assert_array_equal
 
 import minigrad as mg
-from minigrad.graph import KEEP, Node
+from minigrad.graph import KEEP, Absent, Node
 
 SHAPES = [(), (1,), (3,), (2, 1), (2, 3)]  # any two broadcast together
 
@@ -624,7 +624,7 @@ def test_the_structure_outlives_backward():
     y.backward()
     total, exp = y.node, y.node.parents[0]
     assert (total.op.name, total.shape, exp.op.name, exp.shape, exp.parents) == ("sum", (), "exp", (30, 40), (x.node,))
-    assert exp.saved[0] is None
+    assert type(exp.saved[0]) is Absent
     assert not exp.live
 
 
@@ -743,3 +743,51 @@ def test_fan_out_adds_up_whatever_the_order(n, seed):
     assert_allclose(x.grad.numpy(), weights.sum(0), rtol=1e-12, atol=1e-12)
     for u in mids:
         assert_array_equal(u.grad.numpy(), np.ones(3))
+
+
+def test_what_a_hook_returns_counts_under_where_too():
+    x = leaf(np.array([1.0, 2.0]))
+    h = x * 2
+    h.register_hook(lambda g: g + 1)
+    mg.where(np.array([True, False]), h, 0.0).sum().backward()
+    np.testing.assert_array_equal(x.grad.numpy(), [4.0, 2.0])
+
+
+def test_a_rule_that_reads_what_needs_does_not_name_is_an_error_at_any_size():
+    wrong = mg.primitive(np.positive, lambda g, y, a: mg.where(a != 0, g, 0), needs="", name="wrong")
+    x = leaf(np.zeros(KEEP + 1))
+    with pytest.raises(mg.MinigradError, match=r"reads wrong's operand 1 \('a'\), which `needs` does not name"):
+        wrong(x).sum().backward()
+
+
+def test_an_assignment_to_one_element_of_a_large_tensor_is_noticed():
+    w = leaf(np.ones((100, 100)))
+    loss, harmless = (w * w).sum(), (w + 1.0).sum()
+    with mg.no_grad():
+        w[3, 7] = 5.0
+    harmless.backward()
+    with pytest.raises(mg.ChangedValueError):
+        loss.backward()
+    w.zero_grad()
+    (w * w).sum().backward()
+    assert w.grad.numpy()[3, 7] == 10.0
+
+
+def test_a_primitive_without_rules_has_no_gradient():
+    x = leaf(np.ones(3))
+    assert not mg.primitive(np.sin)(x).requires_grad
+
+
+def test_operands_and_parameters_may_have_any_name():
+    x = leaf(np.array([1.0, 2.0]))
+    odd = mg.primitive(
+        lambda operand, y, mode, type, node: operand * y * mode * type * node,
+        lambda g, out, a, b, mode, type, node: g * b * mode * type * node,
+        None,
+        name="odd",
+    )
+    y = odd(x, mg.tensor(2.0), 3.0, 5.0, node=7.0)
+    assert isinstance(y, mg.Tensor)
+    y.sum().backward()
+    np.testing.assert_array_equal(x.grad.numpy(), [210.0, 210.0])
+    assert isinstance(mg.where(np.array([True, False]), 0, mg.tensor([1.0, 2.0])), mg.Tensor)

@@ -16,7 +16,7 @@ import numpy as np
 
 from minigrad import backend, guards, naming
 from minigrad.errors import ChangedValueError, MinigradError, NotInGraphError, ShapeError
-from minigrad.graph import Handle, Node, pull_back
+from minigrad.graph import Absent, Handle, Node, pull_back
 from minigrad.viz import formula
 
 Array = np.ndarray[Any, Any]
@@ -243,7 +243,7 @@ def _nearest(root: Node, graph: list[Node], limit: int | None) -> tuple[dict[Key
 def _is_kept(place: tuple[Node, int]) -> bool:
     node, i = place
     value = node.saved[i + 1] if node.saved else None
-    return value is not None and not isinstance(value, Node)
+    return value is not None and not isinstance(value, Absent)
 
 
 # Gradients
@@ -317,7 +317,7 @@ def _can_run(node: Node, i: int) -> bool:
     """Whether every value that the rule of ``node`` for operand ``i`` reads is still there."""
     values = node.saved
     return all(
-        not isinstance(values[k], Node) and (values[k] is not None or (k > 0 and _key(node, k - 1) is None))
+        not isinstance(values[k], Absent) and (values[k] is not None or (k > 0 and _key(node, k - 1) is None))
         for k in node.op.needs[i]
     )
 
@@ -457,7 +457,7 @@ def _alone(t: Handle) -> Records:
 
 def _plain(value: Any) -> Array | None:
     """A value as a NumPy array that nobody can write to through the record."""
-    if value is None or isinstance(value, Node):
+    if value is None or isinstance(value, Absent):
         return None
     array = np.asarray(value) if isinstance(value, (int, float, complex, bool)) else np.asarray(backend.to_numpy(value))
     view = array.view()

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from minigrad import backend
+from minigrad.errors import ShapeError
 from minigrad.ops.elementwise import exp, where
 from minigrad.ops.index import take_along_axis
 from minigrad.ops.shape import broadcast_to, concat, flip, permute_dims
@@ -28,8 +29,8 @@ def _axes(axis: Axis, ndim: int) -> tuple[int, ...]:
 
 def _kept(g: Any, a: Any, axis: Axis, keepdims: bool) -> Any:
     """A reduced array with its axes back, as length 1, so that it broadcasts against ``a``."""
-    if keepdims or (axis is None and not g.ndim == a.ndim):
-        return g if keepdims else g.reshape((1,) * a.ndim)
+    if keepdims:
+        return g
     gone = _axes(axis, a.ndim)
     return g.reshape(tuple(1 if k in gone else n for k, n in enumerate(a.shape)))
 
@@ -293,7 +294,8 @@ def _logsumexp(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
         1000.693
     """
     top = _shift(x, axis)
-    y = np.log(np.exp(x - top).sum(axis=axis, keepdims=True)) + top
+    with np.errstate(divide="ignore"):  # the logarithm of an empty sum, or of one over -inf, is -inf
+        y = np.log(np.exp(x - top).sum(axis=axis, keepdims=True)) + top
     return y if keepdims else y.reshape(tuple(n for k, n in enumerate(x.shape) if k not in _axes(axis, x.ndim)))
 
 
@@ -347,7 +349,8 @@ def softmax(x: Any, axis: int = -1, temperature: float = 1.0) -> Any:
 
 def _log_softmax(x: Any, axis: int) -> Any:
     shifted = x - _shift(x, axis)
-    return shifted - np.log(np.exp(shifted).sum(axis=axis, keepdims=True))
+    with np.errstate(divide="ignore"):
+        return shifted - np.log(np.exp(shifted).sum(axis=axis, keepdims=True))
 
 
 _log_soft = primitive(
@@ -455,6 +458,8 @@ def topk(x: Any, k: int, axis: int = -1, largest: bool = True) -> tuple[Any, Any
         >>> values.numpy().tolist(), positions.numpy().tolist()
         ([3.0, 2.0], [0, 2])
     """
+    if not 0 <= k <= x.shape[axis]:
+        raise ShapeError(f"topk: k={k}, but axis {axis} of shape {tuple(x.shape)} has {x.shape[axis]} elements")
     positions = argsort(x, axis, largest)
     first = positions[(slice(None),) * (axis % x.ndim) + (slice(0, k),)]
     return take_along_axis(x, first, axis), first

@@ -51,7 +51,7 @@ class DenseBlock(nn.Module):
 
     def forward(self, x: Any) -> Any:
         for layer in self.children():
-            x = ops.concatenate([x, layer(x)], 1)
+            x = ops.concat([x, layer(x)], 1)
         return x
 
 

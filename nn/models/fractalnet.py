@@ -54,13 +54,13 @@ class Fractal(nn.Module):
             self.first = Fractal(columns - 1, in_channels, out_channels, drop_path, generator)
             self.second = Fractal(columns - 1, out_channels, out_channels, drop_path, generator)
 
-    def forward(self, x: Any, column: int | None = None) -> Any:
-        """The joined columns; or one of them alone, numbered from the shortest, 0."""
-        return self._join(self._ends(x)) if column is None else self._alone(x, column)
-
-    def _ends(self, x: Any) -> list[Any]:
-        """What each column has made, before the last join."""
-        return [self.short(x)] + (self.second._ends(self.first(x)) if self.columns > 1 else [])
+    def forward(self, x: Any, column: int | None = None, join: bool = True) -> Any:
+        """The joined columns, or without ``join`` a list of them; or one column alone, numbered from the shortest, 0."""
+        if column is not None:
+            deeper = column > 0 and self.columns > 1
+            return self.second(self.first(x, column - 1), column - 1) if deeper else self.short(x)
+        ends = [self.short(x), *(self.second(self.first(x), join=False) if self.columns > 1 else [])]
+        return self._join(ends) if join else ends
 
     def _join(self, ends: list[Any]) -> Any:
         if self.training and self.drop_path:
@@ -68,11 +68,6 @@ class Fractal(nn.Module):
             kept = [end for end, u in zip(ends, draw) if u >= self.drop_path]
             ends = kept or [ends[int(draw[-1] * len(ends))]]
         return reduce(ops.add, ends) / len(ends)
-
-    def _alone(self, x: Any, column: int) -> Any:
-        if column == 0 or self.columns == 1:
-            return self.short(x)
-        return self.second._alone(self.first._alone(x, column - 1), column - 1)
 
 
 class FractalNet(nn.Module):
@@ -133,6 +128,8 @@ class FractalNet(nn.Module):
         if column is None and self.training and self.global_drop_path:
             which, u = (self._generator or default_generator()).random(2)
             column = int(which * self.columns) if u < self.global_drop_path else None
+        if column is not None and not 0 <= column < self.columns:
+            raise ValueError(f"FractalNet: column={column}: there are {self.columns}, numbered from 0, the shortest")
         for block, drop in zip(self.blocks, self.drops):
             x = self.pool(drop(block(x, column)))
         return self.fc(F.flatten(self.avgpool(x), 1))

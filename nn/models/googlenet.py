@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 from minigrad import nn, ops
 from minigrad.nn import functional as F  # noqa: N812
+from minigrad.nn.models._he import he_normal
 
 TABLE = {
     #     in   1x1  3x3 reduce, 3x3  5x5 reduce, 5x5  pool
@@ -26,7 +27,10 @@ class BasicConv2d(nn.Module):
 
     def __init__(self, in_channels: int, out_channels: int, kernel_size: int, batch_norm: bool = True, **options: Any) -> None:
         self.conv = nn.Conv2d(in_channels, out_channels, kernel_size, bias=not batch_norm, **options)
-        nn.init.trunc_normal_(self.conv.weight, 0.0, 0.01, -2, 2)
+        if batch_norm:
+            nn.init.trunc_normal_(self.conv.weight, 0.0, 0.01, -2, 2)
+        else:  # nothing makes up for weights of 0.01: by inception5b the values had shrunk to 5e-12
+            he_normal(self, "fan_in")
         self.bn = nn.BatchNorm2d(out_channels, eps=0.001) if batch_norm else nn.Identity()
 
     def forward(self, x: Any) -> Any:
@@ -60,7 +64,7 @@ class Inception(nn.Module):
         self.branch4 = nn.Sequential(nn.MaxPool2d(3, 1, padding=1, ceil_mode=True), BasicConv2d(n, pool, 1, batch_norm))
 
     def forward(self, x: Any) -> Any:
-        return ops.concatenate([self.branch1(x), self.branch2(x), self.branch3(x), self.branch4(x)], 1)
+        return ops.concat([self.branch1(x), self.branch2(x), self.branch3(x), self.branch4(x)], 1)
 
 
 class InceptionAux(nn.Module):

@@ -15,7 +15,9 @@ LinearSVM           sum over j != y of max(0, s_j - s_y + 1) how many margins y 
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 from minigrad import nn, ops
@@ -210,7 +212,7 @@ class MLP(nn.Sequential):
                 f"MLP: expected the sizes of the input and of the output at least, as in MLP(784, 128, 10), got {sizes}"
             )
         super().__init__()
-        for before, after in zip(sizes, sizes[1:-1]):
+        for before, after in pairwise(sizes[:-1]):
             self.append(nn.Linear(before, after, bias=not batch_norm))
             if batch_norm:
                 self.append(nn.BatchNorm1d(after))
@@ -218,3 +220,9 @@ class MLP(nn.Sequential):
             if dropout:
                 self.append(nn.Dropout(dropout))
         self.append(nn.Linear(sizes[-2], sizes[-1]))
+
+    def __getitem__(self, index: Any) -> Any:
+        """A layer; a slice is a Sequential of the same layers, which no sizes describe."""
+        if isinstance(index, slice):
+            return nn.Sequential(OrderedDict(list(self.named_children())[index]))
+        return super().__getitem__(index)

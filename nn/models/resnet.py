@@ -165,7 +165,7 @@ class ResNet(nn.Module):
         if zero_init_residual:
             for module in self.modules():
                 if isinstance(module, (BasicBlock, Bottleneck)):
-                    last = module.bn3 if isinstance(module, Bottleneck) else module.bn2
+                    last: Any = module.bn3 if isinstance(module, Bottleneck) else module.bn2
                     nn.init.zeros_(last.weight)
 
     def forward(self, x: Any) -> Any:
