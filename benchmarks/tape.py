@@ -210,7 +210,7 @@ def twice_torch(steps: int) -> Run:
         for _ in range(steps):
             h = torch.tanh(h * a + b)
         first = torch.autograd.grad(h.sum(), [x, a, b], create_graph=True)
-        return torch.autograd.grad(sum(g.sum() for g in first), [x, a, b])
+        return torch.autograd.grad(torch.stack(first).sum(), [x, a, b])
 
     return run
 
@@ -485,6 +485,7 @@ def main() -> None:
     present = [name for name in packages if installed(name)]
     print(f"{machine}; " + ", ".join(f"{name} {versions[name]}" for name in present))
     rounds, repeats = (7, 3) if options.quick else (31, 5)
+    loads = [os.getloadavg()[0]]
     report: dict[str, Any] = {"machine": machine, "versions": versions, "rounds": rounds, "repeats": repeats}
 
     makers = {
@@ -526,6 +527,12 @@ def main() -> None:
     report["scalar"] = {
         name: {"build": building[name]._asdict(), "backward": pulling[name]._asdict(), "bytes": memory[name]} for name in names
     }
+    loads.append(os.getloadavg()[0])
+    report["load"] = loads
+    print(
+        f"\nLoad of the machine, this benchmark included: {loads[0]:.1f} before, {loads[1]:.1f} after. Where other work takes"
+    )
+    print("the cores, PyTorch slows down more than the others, and the ratios to it come out too low.")
     if options.json:
         with open(options.json, "w") as f:
             json.dump(report, f, indent=1)

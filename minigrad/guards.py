@@ -90,7 +90,7 @@ WRITTEN = -1
 
 
 def written(array: Any, node: Node, now: int) -> None:
-    """minigrad itself has written into ``array``: whatever was recorded with its memory so far is known to have changed."""
+    """Minigrad itself has written into ``array``: whatever was recorded with its memory so far is known to have changed."""
     _hand(array, node, Handed(now, weakref.ref(_owner(array)), WRITTEN))
 
 

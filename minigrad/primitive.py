@@ -37,6 +37,7 @@ class Op:
         needs: for each rule, the positions of the values it reads: 0 the output, 1 the first operand, ...
         gate: the pattern in the words of the notes (001, "Backpropagation").
         math: the formula of the output.
+        told: the rules as formulas, where their source text does not read as one.
         kink: where the derivative is a choice, and which one was made.
         elementwise: whether each output element depends on one element of each operand.
         exact: whether its rules are known to return the output's shape and dtype, as tests hold for minigrad's own
@@ -46,12 +47,12 @@ class Op:
     """
 
     __slots__ = (
-        "arity", "elementwise", "exact", "forward", "gate", "kink", "mask", "math", "name", "needs", "plain", "pulls", "rules",
+        "arity", "elementwise", "exact", "forward", "gate", "kink", "mask", "math", "name", "needs", "plain", "pulls", "rules", "told",
     )  # fmt: skip
 
     def __init__(
         self, name: str, forward: Rule, rules: Sequence[Rule | None], needs: str | Sequence[str] | None, gate: str, math: str,
-        kink: str, elementwise: bool, exact: bool, mask: Rule | None, parameters: int,
+        kink: str, elementwise: bool, exact: bool, mask: Rule | None, parameters: int, told: Sequence[str],
     ) -> None:  # fmt: skip
         self.name, self.forward, self.rules, self.gate, self.math, self.kink = name, forward, tuple(rules), gate, math, kink
         self.elementwise, self.exact, self.mask, self.arity = elementwise, exact, mask, len(rules)
@@ -60,6 +61,7 @@ class Op:
             raise ValueError(f"primitive {name}: needs has {len(per_rule)} entries for {len(rules)} rules; give one per rule")
         self.needs = tuple(_positions(name, letters, len(rules)) for letters in per_rule)
         self.pulls = tuple((i, rule) for i, rule in enumerate(rules) if rule is not None)
+        self.told = tuple(told)
         self.plain = len(rules) if len(rules) <= 2 and not parameters and mask is None else 0
 
     def reads(self, parents: Sequence[Node | None]) -> set[int]:
@@ -108,6 +110,7 @@ def primitive(
     needs: str | Sequence[str] | None = None,
     gate: str = "",
     math: str = "",
+    rule: Sequence[str] = (),
     kink: str = "",
     name: str | None = None,
     elementwise: bool | None = None,
@@ -127,6 +130,7 @@ def primitive(
             readable). By default everything is kept.
         gate: its gate pattern in words, for drawings and tables.
         math: the formula of the output, for drawings and tables.
+        rule: the rules as formulas, where their source text does not read as one.
         kink: where it is not differentiable, and what is returned there.
         name: the public name; by default that of ``forward``.
         elementwise: whether each output element depends on one element of each operand; by default, whether ``forward`` is
@@ -156,7 +160,7 @@ def primitive(
 
     def declare(forward: Rule, rules: Sequence[Rule | None], arguments: dict[str, Any]) -> Callable[..., Any]:
         parameters = len(arguments) - len(rules)
-        op = Op(label, forward, rules, needs, gate, math, kink, is_elementwise, is_elementwise and own, mask, parameters)
+        op = Op(label, forward, rules, needs, gate, math, kink, is_elementwise, is_elementwise and own, mask, parameters, rule)
         return _function(op, arguments)
 
     if not rules:

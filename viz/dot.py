@@ -220,7 +220,7 @@ def _node(v: Value) -> str:
     if v.kind == "constant":
         return f"  {v.id} [label=<{_small(v.value, v.shape)}> {KINDS[v.kind][1]} tooltip={_quote('constant')}]"
     symbol = fmt.SYMBOLS.get(v.op, "")
-    made = escape(f"{symbol} {v.op}" if symbol else v.op)
+    made = escape(" ".join(part for part in (symbol, v.op, v.asked) if part))
     head = f"{name} &#160; {made}" if name and made else name or (f"<B>{made}</B>" if made else v.kind)
     table = [f'<TR><TD ALIGN="LEFT" COLSPAN="2">{head}</TD></TR>']
     faint = [v.gate] if v.gate else []

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import ast
 import functools
+import inspect
 import linecache
 from types import CodeType
 from typing import Any
+
+import numpy as np
 
 Body = tuple[str, tuple[str, ...]]
 Lambda = ast.Lambda | ast.FunctionDef
@@ -40,7 +43,36 @@ def formulas(op: Any) -> tuple[str, ...]:
         >>> formulas(mg.multiply.op)
         ('g * b', 'g * a')
     """
-    return tuple(_text(rule)[0] for rule in op.rules)
+    told = op.told * len(op.rules) if len(op.told) <= 1 else op.told
+    return tuple(told) or tuple(_text(rule)[0] for rule in op.rules)
+
+
+def parameters(op: Any, params: tuple[Any, ...]) -> str:
+    """The parameters of a recorded operation as they would be written, without those that have their default values.
+
+    Example:
+        >>> import minigrad as mg
+        >>> parameters(mg.sum.op, (0, False))
+        'axis=0'
+    """
+    arguments = list(inspect.signature(op.forward).parameters.values())[op.arity :]
+    if len(arguments) != len(params):
+        return ""
+    told = []
+    for argument, value in zip(arguments, params):
+        if argument.name == "pattern":
+            return f"[{', '.join(map(_index, value))}]"
+        if value is not argument.default and value != argument.default and np.ndim(value) < 2:
+            told.append(f"{argument.name}={value!r}")
+    text = ", ".join(told)
+    return text if len(text) <= 40 else f"{text[:39]}\N{HORIZONTAL ELLIPSIS}"
+
+
+def _index(entry: Any) -> str:
+    if isinstance(entry, slice):
+        start, stop = ("" if k is None else str(k) for k in (entry.start, entry.stop))
+        return f"{start}:{stop}" + (f":{entry.step}" if entry.step is not None else "")
+    return "..." if entry is Ellipsis else str(entry)
 
 
 def operands(op: Any) -> tuple[str, ...]:

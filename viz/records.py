@@ -40,6 +40,7 @@ class Value:
         math: that operation's formula, in terms of ``operands``.
         operands: what ``math`` and ``rules`` call the operands.
         rules: for each operand, what a gradient ``g`` is turned into.
+        asked: its parameters, as they would be written: ``axis=0``; between brackets for an index.
         shape: None for a constant that was not kept.
         value: None where it was not kept.
         gradient: what the backward pass brings here; None where there is none or it cannot be known.
@@ -58,6 +59,7 @@ class Value:
     math: str
     operands: tuple[str, ...]
     rules: tuple[str, ...]
+    asked: str
     shape: tuple[int, ...] | None
     dtype: str
     value: Array | None
@@ -403,6 +405,7 @@ def _value(
     op, holder = node.op, handles.get(id(node))
     user, i = place
     kept = node.saved[0] if node.saved else None
+    kept = None if isinstance(kept, Absent) else kept
     if kept is None and i >= 0 and _is_kept(place):
         kept = user.saved[i + 1]
     later = kept is None and holder is not None and op is None and node is not root
@@ -422,7 +425,7 @@ def _value(
     held = _plain(getattr(node.grad, "_data", node.grad)) if op is None else None
     return Value(
         id=key, kind=kind, name=node.name or names.get(id(node)), op=op.name if op else "", gate=op.gate if op else "",
-        math=op.math if op else "", operands=formula.operands(op) if op else (), rules=formula.formulas(op) if op else (),
+        math=op.math if op else "", operands=formula.operands(op) if op else (), rules=formula.formulas(op) if op else (), asked=formula.parameters(op, node.params) if op else "",
         shape=tuple(node.shape), dtype=str(node.dtype), value=_plain(kept), gradient=own,
         accumulated=held if held is not None and (own is None or not _same(held, own)) else None,
         scope=node.scope, where=str(where or ""), unseen=0, later=later,
@@ -437,7 +440,7 @@ def _constant(key: str, constant: Key, place: tuple[Node, int], names: dict[int,
     holder = handles.get(constant[2])
     name = getattr(holder, "name", None) or name
     return Value(
-        id=key, kind="input" if name else "constant", name=name, op="", gate="", math="", operands=(), rules=(),
+        id=key, kind="input" if name else "constant", name=name, op="", gate="", math="", operands=(), rules=(), asked="",
         shape=None if value is None else value.shape, dtype="" if not hasattr(raw, "dtype") else str(raw.dtype), value=value,
         gradient=None, accumulated=None, scope=(), where="", unseen=0, later=False,
     )  # fmt: skip
@@ -449,7 +452,7 @@ def _alone(t: Handle) -> Records:
     value = _plain(t._data)
     assert value is not None
     alone = Value(
-        id="n0", kind="input", name=name, op="", gate="", math="", operands=(), rules=(), shape=value.shape,
+        id="n0", kind="input", name=name, op="", gate="", math="", operands=(), rules=(), asked="", shape=value.shape,
         dtype=str(value.dtype), value=value, gradient=None, accumulated=None, scope=(), where="", unseen=0, later=False,
     )  # fmt: skip
     return Records((alone,), (), "n0", False, 0, (), "")

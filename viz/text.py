@@ -143,7 +143,9 @@ def _made(v: Value, operands: Sequence[Edge], labels: dict[str, str], r: Records
     given = [named.get(i, "\N{HORIZONTAL ELLIPSIS}") for i in sorted({*named, *missing})]
     if v.op in SIGNS and len(given) == SIGNS[v.op].count("{}"):
         return SIGNS[v.op].format(*(f"({g})" if g.startswith("-") else g for g in given))
-    return f"{v.op}({', '.join(given)})"
+    if v.asked.startswith("["):
+        return f"{given[0]}{v.asked}" if v.op in ("getitem", "gather") else f"{v.op}({', '.join(given)}){v.asked}"
+    return f"{v.op}({', '.join([*given, v.asked] if v.asked else given)})"
 
 
 def _backward(r: Records, labels: dict[str, str], digits: int) -> str:

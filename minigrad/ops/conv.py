@@ -185,6 +185,7 @@ _conv: Callable[..., Any] = primitive(
     lambda g, y, x, w, *geometry: _conv_weight(x, g, *geometry),
     needs=("b", "a"),
     name="conv",
+    rule=("conv_transpose(g, w)", "conv_weight(x, g)"),
     gate="cross-correlation; its gradients are correlations again",
     math="y[o, m] = sum over c, k of w[o, c, k] x[c, S m + D k - P]",
 )
@@ -194,6 +195,7 @@ _conv_transpose: Callable[..., Any] = primitive(
     lambda g, y, a, w, *geometry: _conv_weight(g, a, *geometry),
     needs=("b", "a"),
     name="conv_transpose",
+    rule=("conv(g, w)", "conv_weight(g, a)"),
     gate="transposed cross-correlation; its gradients are correlations again",
     math="y[c, S m + D k - P] = sum over o, m, k that meet there of w[o, c, k] x[o, m]",
 )
@@ -203,6 +205,7 @@ _conv_weight: Callable[..., Any] = primitive(
     lambda g, y, x, a, *geometry: _conv(x, g, *geometry),
     needs=("b", "a"),
     name="conv_weight",
+    rule=("conv_transpose(a, g)", "conv(x, g)"),
     gate="correlation of inputs with upstream gradients; its gradients are correlations again",
     math="y[o, c, k] = sum over n, m of g[n, o, m] x[n, c, S m + D k - P]",
 )
@@ -271,6 +274,7 @@ _max_pool: Callable[..., Any] = primitive(
     lambda g, y, x, *geometry: _window_place(g, _window_winner(x, y, *geometry), *geometry),
     needs="ya",
     name="max_pool",
+    rule=("g at the first maximum of each window",),
     gate="gradient router",
     math="y[m] = max over k of x[S m + D k - P]",
     kink="of equal maxima in a window the first takes the gradient; a NaN wins",
@@ -290,6 +294,7 @@ _window_pick: Callable[..., Any] = primitive(
     None,
     needs=("b", ""),
     name="window_pick",
+    rule=("window_place(g, winner)", ""),
     gate="gradient router",
     math="y[m] = x[S m + D k - P] with k = winner[m]",
 )
@@ -299,6 +304,7 @@ _window_place: Callable[..., Any] = primitive(
     None,
     needs=("b", ""),
     name="window_place",
+    rule=("window_pick(g, winner)", ""),
     gate="gradient router",
     math="y[S m + D k - P] = sum over m with winner[m] = k of x[m]",
 )
@@ -344,6 +350,7 @@ _avg_pool: Callable[..., Any] = primitive(
     lambda g, y, x, *geometry: _avg_spread(g, *geometry),
     needs="",
     name="avg_pool",
+    rule=("g / count, copied over each window",),
     gate="gradient distributor",
     math="y[m] = 1/|K| sum over k of x[S m + k - P]",
 )
@@ -352,6 +359,7 @@ _avg_spread: Callable[..., Any] = primitive(
     lambda g, y, a, *geometry: _avg_pool(g, *geometry),
     needs="",
     name="avg_spread",
+    rule=("avg_pool(g)",),
     gate="gradient adder",
     math="y[S m + k - P] = sum over m and k that meet there of x[m]/|K|",
 )
@@ -379,6 +387,7 @@ _unfold: Callable[..., Any] = primitive(
     _unfold_forward,
     lambda g, y, x, *geometry: _fold(g, *geometry),
     needs="",
+    rule=("overlap_add(g)",),
     name="windows",
     gate="copy gate (gradient adder)",
     math="y[k, m] = x[S m + D k - P]",
@@ -387,6 +396,7 @@ _fold: Callable[..., Any] = primitive(
     _fold_forward,
     lambda g, y, a, *geometry: _unfold(g, *geometry),
     needs="",
+    rule=("windows(g)",),
     name="overlap_add",
     gate="add gate (gradient distributor)",
     math="y[S m + D k - P] = sum over k and m that meet there of x[k, m]",

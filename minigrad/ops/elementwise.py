@@ -121,6 +121,7 @@ power = primitive(
     lambda g, y, a, b: g * (b * a ** _one_less(b)),
     lambda g, y, a, b: g * y * _log_of_base(a),
     needs=("ab", "ya"),
+    rule=("g * b * a**(b - 1)", "g * y * log(a)"),
     gate="power rule",
     math="a**b",
     kink="at a = 0 the exponent's gradient is 0; at b = 0 the base's gradient is 0",
@@ -188,6 +189,7 @@ atan2 = primitive(
     lambda g, y, a, b: g * b / _not_zero(a * a + b * b),
     lambda g, y, a, b: -g * a / _not_zero(a * a + b * b),
     needs="ab",
+    rule=("g * b / (a**2 + b**2)", "-g * a / (a**2 + b**2)"),
     gate="swap multiplier, divided by the squared radius",
     math="arctan2(a, b)",
     kink="0 at the origin",
@@ -195,7 +197,7 @@ atan2 = primitive(
 )
 hypot = primitive(
     np.hypot, lambda g, y, a, b: g * a / _not_zero(y), lambda g, y, a, b: g * b / _not_zero(y), needs=("ya", "yb"),
-    gate="multiplies by the direction", math="sqrt(a**2 + b**2)", kink="0 at the origin",
+    rule=("g * a / y", "g * b / y"), gate="multiplies by the direction", math="sqrt(a**2 + b**2)", kink="0 at the origin",
 )  # fmt: skip
 
 
@@ -256,6 +258,7 @@ clip = primitive(
     lambda g, y, a, lo, hi: where(a < lo, where(_above(lo, hi), 0, g), 0),
     lambda g, y, a, lo, hi: where(_above(a if lo is None else maximum(a, lo), hi), g, 0),
     needs="abc",
+    rule=("g where lower <= a <= upper; else 0", "g where a < lower; else 0", "g where a > upper; else 0"),
     gate="gradient router",
     math="min(max(a, lower), upper)",
     kink="at a bound the gradient goes to a, as PyTorch's clamp",
@@ -284,7 +287,7 @@ softplus = primitive(
     elementwise=True,
 )  # fmt: skip
 erf = primitive(
-    special.erf, lambda g, y, a: g * exp(-a * a) * TWO_OVER_SQRT_PI, needs="a", gate="multiplies by the Gaussian bell",
+    special.erf, lambda g, y, a: g * exp(-a * a) * TWO_OVER_SQRT_PI, needs="a", rule=("g * 2 / sqrt(pi) * exp(-a**2)",), gate="multiplies by the Gaussian bell",
     math="erf(a)", elementwise=True,
 )  # fmt: skip
 

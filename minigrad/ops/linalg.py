@@ -139,7 +139,7 @@ def _matmul_right(g: Any, y: Any, a: Any, b: Any) -> Any:
 
 matmul = primitive(
     _matmul, _matmul_left, _matmul_right,
-    needs=("b", "a"), gate="swap multiplier with transposes", math="a @ b",
+    needs=("b", "a"), rule=("g @ b.mT", "a.mT @ g"), gate="swap multiplier with transposes", math="a @ b",
 )  # fmt: skip
 
 
@@ -198,7 +198,7 @@ def _contraction_right(g: Any, y: Any, a: Any, b: Any, equation: str) -> Any:
 
 _contract = primitive(
     _contraction, _contraction_left, _contraction_right,
-    needs=("b", "a"), gate="swap multiplier with transposes", math="sum of products a b over the indices left out",
+    needs=("b", "a"), rule=("einsum of g and b over a's indices", "einsum of g and a over b's indices"), gate="swap multiplier with transposes", math="sum of products a b over the indices left out",
     name="einsum",
 )  # fmt: skip
 
@@ -517,7 +517,7 @@ def _solve_matrix(g: Any, y: Any, a: Any, b: Any) -> Any:
 
 
 solve = primitive(
-    _solve, _solve_matrix, _solve_transposed, needs=("ya", "a"), gate="solves with the transpose", math="a^-1 b"
+    _solve, _solve_matrix, _solve_transposed, needs=("ya", "a"), rule=("-solve(a.mT, g) @ y.mT", "solve(a.mT, g)"), gate="solves with the transpose", math="a^-1 b"
 )  # fmt: skip
 
 
@@ -546,7 +546,7 @@ def _pinv_rule(g: Any, y: Any, a: Any, rtol: float | None) -> Any:
 
 
 pinv = primitive(
-    _pinv, _pinv_rule, needs="ya", gate="multiplies by -y^T from both sides, plus what leaves the ranges", math="a^+",
+    _pinv, _pinv_rule, needs="ya", rule=("from y, a and g by the formula of Golub and Pereyra (1973)",), gate="multiplies by -y^T from both sides, plus what leaves the ranges", math="a^+",
     kink="where the rank changes; the gradient is along matrices of the same rank",
 )  # fmt: skip
 
@@ -654,13 +654,13 @@ def _cofactors_rule(g: Any, y: Any, a: Any) -> Any:
 
 
 _cofactor = primitive(
-    _cofactors, _cofactors_rule, needs="a", gate="multiplies by the minors of second order", math="cofactors of a",
+    _cofactors, _cofactors_rule, needs="a", rule=("sum of g * second minors of a",), gate="multiplies by the minors of second order", math="cofactors of a",
     kink="third derivatives of det at equal singular values are nan", name="cofactors",
 )  # fmt: skip
 
 
 det = primitive(
-    _det, lambda g, y, a: g[..., None, None] * _cofactor(a), needs="a", gate="multiplies by the cofactors", math="det(a)"
+    _det, lambda g, y, a: g[..., None, None] * _cofactor(a), needs="a", rule=("g * cofactors(a)",), gate="multiplies by the cofactors", math="det(a)"
 )  # fmt: skip
 
 
@@ -727,7 +727,7 @@ def _cholesky_rule(g: Any, y: Any, a: Any) -> Any:
 
 
 cholesky = primitive(
-    _cholesky, _cholesky_rule, needs="y", gate="multiplies by L^-T and L^-1, lower triangle between them", math="L: L L^T = a"
+    _cholesky, _cholesky_rule, needs="y", rule=("L^-T P(L.T g) L^-1, where P halves the diagonal and keeps what is below it",), gate="multiplies by L^-T and L^-1, lower triangle between them", math="L: L L^T = a"
 )  # fmt: skip
 
 
@@ -747,7 +747,7 @@ def _qr_rule(g: Any, y: Any, a: Any) -> Any:
 
 
 _qr = primitive(
-    _qr_packed, _qr_rule, needs="y", gate="solves with R^T", math="Q, R: Q R = a",
+    _qr_packed, _qr_rule, needs="y", rule=("(g_Q + Q M) R^-T, with M the symmetric part from g_R R.T - g_Q.T Q",), gate="solves with R^T", math="Q, R: Q R = a",
     kink="none at dependent columns: R is singular and backward raises", name="qr",
 )  # fmt: skip
 
@@ -797,7 +797,7 @@ def _eigh_rule(g: Any, y: Any, a: Any) -> Any:
 
 _DEGENERATE = "equal values: nan for a gradient through their vectors, as in PyTorch; gradients through the values are right"
 _eigh = primitive(
-    _eigh_packed, _eigh_rule, needs="y", gate="turns by the eigenvectors, divides by gaps of eigenvalues", math="w, V: V w V^T = a",
+    _eigh_packed, _eigh_rule, needs="y", rule=("V (diag(g_w) + (V.T g_V) / (w_j - w_i)) V.T",), gate="turns by the eigenvectors, divides by gaps of eigenvalues", math="w, V: V w V^T = a",
     kink=_DEGENERATE, name="eigh",
 )  # fmt: skip
 
@@ -858,7 +858,7 @@ def _svd_rule(g: Any, y: Any, a: Any) -> Any:
 
 
 _svd = primitive(
-    _svd_packed, _svd_rule, needs="y", gate="turns by the singular vectors, divides by gaps of squares",
+    _svd_packed, _svd_rule, needs="y", rule=("from U, S, V and g by the formula of Townsend (2016)",), gate="turns by the singular vectors, divides by gaps of squares",
     math="U, S, V: U S V^T = a", kink=_DEGENERATE, name="svd",
 )  # fmt: skip
 
@@ -934,7 +934,7 @@ def _p_norm_rule(g: Any, y: Any, a: Any, ord: float, axis: Axis, keepdims: bool)
 
 
 _norm = primitive(
-    _p_norm, _p_norm_rule, needs="ya", gate="multiplies by the unit vector", math="(sum of |a|^p)^(1/p)",
+    _p_norm, _p_norm_rule, needs="ya", rule=("g * a * |a|**(p - 2) / y**(p - 1)",), gate="multiplies by the unit vector", math="(sum of |a|^p)^(1/p)",
     kink="0 at zero vectors, as in PyTorch", name="vector_norm",
 )  # fmt: skip
 

@@ -55,6 +55,7 @@ sum = primitive(
     _sum,
     lambda g, y, a, axis, keepdims: broadcast_to(_kept(g, a, axis, keepdims), a.shape),
     needs="",
+    rule=("g, copied along axis",),
     gate="gradient distributor",
     math="sum of a over axis",
 )
@@ -75,6 +76,7 @@ mean = primitive(
     _mean,
     lambda g, y, a, axis, keepdims: broadcast_to(_kept(g / _count(a, axis), a, axis, keepdims), a.shape),
     needs="",
+    rule=("g / n, copied along axis",),
     gate="gradient distributor, divided by the count",
     math="sum of a over axis / n",
 )
@@ -100,6 +102,7 @@ var = primitive(
         _kept(g * (2 / (_count(a, axis) - correction)), a, axis, keepdims) * (a - mean(a, axis, True))
     ),
     needs="a",
+    rule=("g * 2 * (a - mean(a)) / (n - correction)",),
     gate="multiplies by twice the deviation / n",
     math="sum of (a - mean)**2 over axis / (n - correction)",
 )
@@ -122,6 +125,7 @@ std = primitive(
         _kept(g / (where(y == 0, 1, y) * (_count(a, axis) - correction)), a, axis, keepdims) * (a - mean(a, axis, True))
     ),
     needs="ya",
+    rule=("g * (a - mean(a)) / (y * (n - correction))",),
     gate="multiplies by the deviation / (n std)",
     math="sqrt(var(a))",
     kink="0 where all elements are equal",
@@ -160,10 +164,22 @@ def _to_extrema(g: Any, y: Any, a: Any, axis: Axis, keepdims: bool) -> Any:
 
 
 max = primitive(
-    _max, _to_extrema, needs="ya", gate="gradient router", math="max of a over axis", kink="ties share the gradient equally"
+    _max,
+    _to_extrema,
+    needs="ya",
+    rule=("g where a == y, shared among ties; else 0",),
+    gate="gradient router",
+    math="max of a over axis",
+    kink="ties share the gradient equally",
 )
 min = primitive(
-    _min, _to_extrema, needs="ya", gate="gradient router", math="min of a over axis", kink="ties share the gradient equally"
+    _min,
+    _to_extrema,
+    needs="ya",
+    rule=("g where a == y, shared among ties; else 0",),
+    gate="gradient router",
+    math="min of a over axis",
+    kink="ties share the gradient equally",
 )
 
 
@@ -200,7 +216,14 @@ def _prod_rule(g: Any, y: Any, a: Any, axis: Axis, keepdims: bool) -> Any:
     return _kept(g, a, axis, keepdims) * back
 
 
-prod = primitive(_prod, _prod_rule, needs="a", gate="multiplies by the product of the others", math="product of a over axis")
+prod = primitive(
+    _prod,
+    _prod_rule,
+    needs="a",
+    rule=("g * product of the other elements",),
+    gate="multiplies by the product of the others",
+    math="product of a over axis",
+)
 
 
 def _cumulative_prod(x: Any, axis: int) -> Any:
@@ -228,7 +251,7 @@ def _cumulative_prod_rule(g: Any, y: Any, a: Any, axis: int) -> Any:
 
 
 _cumprod = primitive(
-    _cumulative_prod, _cumulative_prod_rule, needs="a", gate="multiplies by the products of the others",
+    _cumulative_prod, _cumulative_prod_rule, needs="a", rule=("for each i: sum over j >= i of g_j * y_j without a_i",), gate="multiplies by the products of the others",
     math="product of a up to and including each element",
 )  # fmt: skip
 
@@ -239,7 +262,7 @@ def _cumulative_sum(x: Any, axis: int) -> Any:
 
 _cumsum: Operation = primitive(
     _cumulative_sum, lambda g, y, a, axis: flip(_cumsum(flip(g, axis=axis), axis), axis=axis), needs="",
-    gate="gradient distributor, summed from the end", math="sum of a up to and including each element",
+    rule=("cumulative sum of g from the end",), gate="gradient distributor, summed from the end", math="sum of a up to and including each element",
 )  # fmt: skip
 
 
@@ -311,6 +334,7 @@ logsumexp = primitive(
     _logsumexp,
     lambda g, y, a, axis, keepdims: _kept(g, a, axis, keepdims) * exp(a - _finite(_kept(y, a, axis, keepdims))),
     needs="ya",
+    rule=("g * exp(a - y)",),
     gate="softmax-weighted distributor",
     math="log(sum of exp(a) over axis)",
 )
