@@ -41,7 +41,7 @@ def family_of(op: Op) -> str:
 def row(op: Op) -> str:
     """One operation as a line of the table."""
     rules = "<br>".join(f"`{text}`" for text in formulas(op) if text) or ("see its source" if op.pulls else "none")
-    smooth = "nowhere: no gradient" if not op.pulls else "everywhere" if not op.kink else f"except: {op.kink}"
+    smooth = "nowhere: no gradient" if not op.pulls else "wherever it is defined" if not op.kink else f"except: {op.kink}"
     cells = (f"`{op.name}`", f"`{op.math}`" if op.math else "", rules, op.gate, smooth)
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 

@@ -21,6 +21,7 @@ from minigrad import linalg, ops, random
 from minigrad.backend import device, get_default_dtype, set_default_dtype
 from minigrad.creation import arange, empty, eye, full, full_like, linspace, ones, ones_like, zeros, zeros_like
 from minigrad.errors import (
+    AnomalyError,
     BadIndexError,
     ChangedValueError,
     DeviceError,
@@ -30,7 +31,7 @@ from minigrad.errors import (
     NotInGraphError,
     ShapeError,
 )
-from minigrad.modes import enable_grad, inspect, is_grad_enabled, no_grad
+from minigrad.modes import detect_anomaly, enable_grad, inspect, is_grad_enabled, no_grad
 from minigrad.ops import *
 from minigrad.primitive import Each, primitive
 from minigrad.random import manual_seed
@@ -52,6 +53,7 @@ complex64, complex128 = (_np.dtype(f"complex{n}") for n in (64, 128))
 pi, e, inf, nan, newaxis = _np.pi, _np.e, _np.inf, _np.nan, None
 
 __all__ = [
+    "AnomalyError",
     "BadIndexError",
     "ChangedValueError",
     "DeviceError",
@@ -79,6 +81,7 @@ __all__ = [
     "concatenate",
     "cumprod",
     "cumsum",
+    "detect_anomaly",
     "device",
     "e",
     "empty",

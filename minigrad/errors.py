@@ -33,3 +33,7 @@ class DeviceError(MinigradError, TypeError):
 
 class NotInGraphError(MinigradError, ValueError):
     """A gradient was asked for along a path that was never recorded."""
+
+
+class AnomalyError(MinigradError, FloatingPointError):
+    """An operation or a gradient rule that was given finite numbers produced a NaN or an infinity."""

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from minigrad import naming
 from minigrad.errors import ChangedValueError
 
 if TYPE_CHECKING:
@@ -154,7 +155,9 @@ def _reads(node: Node, nodes: Collection[Node]) -> set[int]:
 def _changed(node: Node, index: int) -> str:
     origin = node if index == 0 else node.parents[index - 1]
     what = "its output" if index == 0 else f"operand {index}"
-    name = f" '{origin.name}'" if origin is not None and origin.name else ""
+    known = naming.variables(lambda value: id(value.node) if getattr(value, "node", None) is not None else None)
+    called = None if origin is None else origin.name or known.get(id(origin))
+    name = f" '{called}'" if called else ""
     where = f" at {node.extra.where}" if node.extra is not None and node.extra.where is not None else ""
     return (
         f"{node.op.name}: {what}{name} (shape {node.saved[index].shape}) was changed in place after {node.op.name} recorded it"

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from contextvars import Token
 from typing import Any, ClassVar
 
+from minigrad import anomaly
 from minigrad.graph import ALL, GRAD, OFF, Recording, recording
 
 
@@ -16,10 +17,11 @@ class _Mode:
 
     mode: ClassVar[int]
     _tokens: list[Token[Recording]]
+    _checks: list[Token[bool]]
 
     def __new__(cls, function: Callable[..., Any] | None = None) -> Any:
         self: Any = super().__new__(cls)
-        self._tokens = []
+        self._tokens, self._checks = [], []
         return self if function is None else self(function)
 
     def __enter__(self) -> None:
@@ -85,6 +87,34 @@ class inspect(_Mode):  # noqa: N801
     """
 
     mode = ALL
+
+
+class detect_anomaly(inspect):  # noqa: N801
+    """Stop at the operation that first produces a NaN or an infinity, forward or backward, and name it and the line.
+
+    For forward operations it must surround them; for the backward pass it must surround both. Everything is recorded and
+    checked inside, so it is slow: for hunting, not for training.
+
+    Raises:
+        AnomalyError: naming the operation, its operands with their values there, and the source line.
+
+    Example:
+        >>> import minigrad as mg
+        >>> x = mg.tensor([1.0, 0.0], requires_grad=True, name="x")
+        >>> with mg.detect_anomaly():
+        ...     mg.sum(mg.sqrt(x)).backward()
+        Traceback (most recent call last):
+        ...
+        minigrad.errors.AnomalyError: sqrt: its gradient rule for operand 1 produced inf at [1] from a finite upstream ...
+    """
+
+    def __enter__(self) -> None:
+        super().__enter__()
+        self._checks.append(anomaly.checking.set(True))
+
+    def __exit__(self, *error: object) -> None:
+        anomaly.checking.reset(self._checks.pop())
+        super().__exit__(*error)
 
 
 def is_grad_enabled() -> bool:

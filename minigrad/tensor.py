@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from minigrad import backend, guards, ops
+from minigrad import anomaly, backend, guards, ops
 from minigrad.errors import DtypeError, MinigradError, NotInGraphError, ShapeError
 from minigrad.graph import (
     ALL,
@@ -701,15 +701,16 @@ def run(
 ) -> dict[Node, Any]:
     """The backward pass, on arrays, or on Tensors if its result is to be differentiated again."""
     guards.verify(wanted)
+    watch = anomaly.check_backward if anomaly.checking.get() else None
     if not create:
         seeds = {node: getattr(g, "_data", g) for node, g in seeds.items()}
         # An infinite local gradient (sqrt at 0) is an answer, not an accident of this pass: no NumPy warnings from inside it.
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-            return pull_back(seeds, wanted, retain, ARRAYS, targets)
+            return pull_back(seeds, wanted, retain, ARRAYS, targets, watch)
     seeds = {node: g if isinstance(g, Tensor) else wrap(g) for node, g in seeds.items()}
     mode = recording.get()[0]
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"), record_mode(ALL if mode == ALL else GRAD):
-        return pull_back(seeds, wanted, True, DIFFERENTIABLE, targets)
+        return pull_back(seeds, wanted, True, DIFFERENTIABLE, targets, watch)
 
 
 def references(found: dict[Any, Any], key: Any) -> int:

@@ -30,6 +30,7 @@ def test_every_error_is_a_minigrad_error_and_the_built_in_one():
     builtin = {
         "ShapeError": ValueError, "DtypeError": TypeError, "DeviceError": TypeError, "NotInGraphError": ValueError,
         "FreedGraphError": RuntimeError, "ChangedValueError": RuntimeError, "BadIndexError": IndexError, "MinigradError": RuntimeError,
+        "AnomalyError": FloatingPointError,
     }  # fmt: skip
     declared = dict(python_inspect.getmembers(errors, python_inspect.isclass))
     assert set(declared) == set(builtin)
@@ -191,3 +192,29 @@ def test_notes_are_not_repeated_for_minigrads_own_errors():
     with pytest.raises(mg.ShapeError) as caught:
         (x + x).backward()
     assert not getattr(caught.value, "__notes__", [])
+
+
+# NaN
+def test_the_operation_that_makes_a_nan_is_named():
+    x = leaf(np.array([1.0, -1.0]))
+    with mg.detect_anomaly(), np.errstate(invalid="ignore"), pytest.raises(mg.AnomalyError) as caught:
+        mg.exp(mg.log(x) * 2)
+    holds(str(caught.value), "log: produced nan at [1] from finite operands (x: -1.0 at [1])", f"at {__file__}:", "epsilon")
+
+
+def test_a_nan_that_was_given_is_nobodys_fault_and_passes():
+    x = leaf(np.array([1.0, np.nan]))
+    with mg.detect_anomaly():
+        (x * 2).sum().backward()
+    np.testing.assert_array_equal(x.grad.numpy(), [2.0, 2.0])
+
+
+def test_the_rule_that_makes_an_infinity_is_named():
+    x = leaf(np.array([4.0, 0.0]))
+    with mg.detect_anomaly(), pytest.raises(mg.AnomalyError) as caught:
+        mg.sum(mg.sqrt(x)).backward()
+    holds(str(caught.value), "sqrt: its gradient rule for operand 1 produced inf at [1]", "x: 0.0", f"at {__file__}:")
+    assert x.grad is None
+    y = mg.sum(mg.sqrt(x))
+    y.backward()
+    assert np.isinf(x.grad.numpy()[1])

@@ -405,3 +405,49 @@ def test_created_leaves_ask_for_gradients():
     with pytest.raises(mg.DtypeError, match="only floating"):
         mg.arange(3, requires_grad=True)
     assert mg.empty((2, 3)).shape == (2, 3)
+
+
+def test_every_in_place_operator_refuses_a_leaf_and_updates_it_inside_no_grad():
+    for operate, expected in (
+        (lambda x: x.__iadd__(1), 4.0), (lambda x: x.__isub__(1), 2.0), (lambda x: x.__imul__(2), 6.0),
+        (lambda x: x.__itruediv__(2), 1.5), (lambda x: x.__ifloordiv__(2), 1.0), (lambda x: x.__imod__(2), 1.0),
+        (lambda x: x.__ipow__(2), 9.0),
+    ):  # fmt: skip
+        x = leaf(3.0)
+        with pytest.raises(mg.MinigradError, match="no_grad"):
+            operate(x)
+        with mg.no_grad():
+            assert operate(x) is x
+        assert x.item() == expected
+        assert x.requires_grad
+
+
+def test_a_mode_can_be_kept_used_again_and_decorate():
+    x = leaf(1.0)
+    off = mg.no_grad()
+    for _ in range(2):
+        with off:
+            assert not (x * 2).requires_grad
+    assert (x * 2).requires_grad
+    assert not mg.no_grad(lambda: x * 2)().requires_grad
+    with pytest.raises(TypeError, match="generator"):
+
+        @mg.no_grad()
+        def generate():
+            yield x * 2
+
+
+def test_asarray_and_full_keep_a_tensor_in_the_graph():
+    x = leaf([1.0, 2.0])
+    mg.sum(mg.asarray(x, dtype="float32") ** 2).backward()
+    np.testing.assert_array_equal(x.grad.numpy(), [2.0, 4.0])
+    x.zero_grad()
+    mg.sum(x * mg.full((2,), x[0])).backward()
+    np.testing.assert_array_equal(x.grad.numpy(), [4.0, 1.0])
+    with pytest.warns(UserWarning, match="cuts its history"):
+        mg.tensor(x)
+
+
+def test_complex_tensors_cannot_ask_for_gradients():
+    with pytest.raises(mg.DtypeError, match="real and imaginary"):
+        mg.tensor(1j, requires_grad=True)

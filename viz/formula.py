@@ -52,7 +52,7 @@ def parameters(op: Any, params: tuple[Any, ...]) -> str:
 
     Example:
         >>> import minigrad as mg
-        >>> parameters(mg.sum.op, (0, False))
+        >>> parameters(mg.sum.op, (0, False, None))
         'axis=0'
     """
     arguments = list(inspect.signature(op.forward).parameters.values())[op.arity :]
