@@ -477,21 +477,21 @@ class Driver:
     def __init__(self, count=1, cuda=12040, fails=0):
         self.count, self.cuda, self.fails = count, cuda, fails
 
-    def cuInit(self, flags):  # noqa: N802
+    def cuInit(self, flags):
         return self.fails
 
-    def cuDeviceGetCount(self, count):  # noqa: N802
+    def cuDeviceGetCount(self, count):
         count._obj.value = self.count
         return 0
 
-    def cuDriverGetVersion(self, version):  # noqa: N802
+    def cuDriverGetVersion(self, version):
         version._obj.value = self.cuda
         return 0
 
-    def cuDeviceGet(self, device, number):  # noqa: N802
+    def cuDeviceGet(self, device, number):
         return 0
 
-    def cuDeviceGetName(self, name, size, device):  # noqa: N802
+    def cuDeviceGetName(self, name, size, device):
         name.value = b"Some GPU"
         return 0
 
