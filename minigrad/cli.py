@@ -7,6 +7,7 @@ import contextlib
 import difflib
 import io
 import os
+import re
 import sys
 import textwrap
 import traceback
@@ -269,7 +270,30 @@ def _summary(computed: Computed) -> list[str]:
             lines.append(f"{label}none: no path with a derivative leads from the result to {name}")
         elif not viz.format.is_small(gradient.numpy()):
             lines += _show(label, gradient)
-    return lines
+    return lines + _first_anomaly(computed)
+
+
+def _first_anomaly(computed: Computed) -> list[str]:
+    """Which operation or rule a NaN or an infinity in the answer comes from."""
+    import numpy as np
+
+    import minigrad as mg
+
+    shown = [computed.result, *(t.grad for t in computed.inputs.values() if t.grad is not None)]
+    if all(np.isfinite(t.numpy()).all() for t in shown):
+        return []
+    from minigrad.expression import ExpressionError
+
+    asking = [computed.inputs[name] for name in computed.asking]
+    try:
+        with mg.detect_anomaly(), np.errstate(all="ignore"):
+            result, _ = computed.expression.evaluate(computed.inputs)
+            if asking:
+                mg.gradients(result, asking, computed.seed, allow_unused=True)
+    except (mg.AnomalyError, ExpressionError) as error:
+        text = getattr(error, "message", str(error))
+        return ["", f"Not finite: {re.sub(r', at [^ ]+:[0-9]+', '', text)}"]
+    return ["", "Not finite: a value that was given is a NaN or an infinity."]
 
 
 def _show(label: str, value: Any) -> list[str]:

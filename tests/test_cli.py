@@ -550,3 +550,16 @@ def test_the_expected_derivative_of_the_doctor_is_right():
     step = 1e-6
     slope = ((0.5 + step) * math.tanh(0.5 + step) - (0.5 - step) * math.tanh(0.5 - step)) / (2 * step)
     assert slope == pytest.approx(math.tanh(0.5) + 0.5 * (1 - math.tanh(0.5) ** 2), rel=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("formula", "values", "words"),
+    [
+        ("log(x)", ["x=-1"], "Not finite: log: produced nan from finite operands (x: -1.0)"),
+        ("sum(sqrt(x))", ["x=[4,0]"], "Not finite: sqrt: its gradient rule for operand 1 produced inf at [1]"),
+        ("x * 2", ["x=nan"], "Not finite: a value that was given"),
+    ],
+)
+def test_what_is_not_finite_is_traced_to_its_operation(capsys, formula, values, words):
+    assert cli.main(["explain", formula, *values]) == 0
+    assert words in capsys.readouterr().out
