@@ -715,3 +715,14 @@ def _nodes(t):
             found.append(node)
             stack.extend(node.parents)
     return found
+
+
+def test_an_operand_that_was_left_out_is_not_a_lost_value():
+    x = mg.tensor([1.0, 2.0, 3.0], requires_grad=True, name="x")
+    loss = mg.sum(x.at[0].set(9.0) * x[1:].sum())
+    loss.backward()
+    table = str(viz.explain(loss))
+    assert "not kept" not in table
+    assert "not shown" not in table
+    assert "x[1:]" in table
+    assert "not kept" not in viz.draw(loss).source

@@ -6,7 +6,6 @@ engine's own backward loop runs once more over the same values, and a callback w
 
 from __future__ import annotations
 
-import inspect
 from collections import Counter, defaultdict, deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -199,20 +198,9 @@ def _key(node: Node, i: int) -> Key | None:
     if parent is not None:
         return parent, 0, 0
     value = node.saved[i + 1]
-    if value is None:
-        return None if _optional(node.op.forward, i) else (None, node.order, i)
+    if value is None:  # an operand that was left out
+        return None
     return (None, -1, id(value)) if getattr(value, "ndim", None) is not None else (None, node.order, i)
-
-
-def _optional(forward: Any, i: int) -> bool:
-    """Whether operand ``i`` may be left out, so that None means that it was, and not that its value was dropped."""
-    if isinstance(forward, np.ufunc):
-        return False
-    try:
-        arguments = list(inspect.signature(forward).parameters.values())
-    except (TypeError, ValueError):
-        return False
-    return i < len(arguments) and arguments[i].default is None
 
 
 def _nearest(root: Node, graph: list[Node], limit: int | None) -> tuple[dict[Key, tuple[Node, int]], int, dict[Key, int]]:
@@ -317,11 +305,7 @@ def _verify(wanted: set[Node]) -> None:
 
 def _can_run(node: Node, i: int) -> bool:
     """Whether every value that the rule of ``node`` for operand ``i`` reads is still there."""
-    values = node.saved
-    return all(
-        not isinstance(values[k], Absent) and (values[k] is not None or (k > 0 and _key(node, k - 1) is None))
-        for k in node.op.needs[i]
-    )
+    return not any(isinstance(node.saved[k], Absent) for k in node.op.needs[i])
 
 
 def _local(node: Node, i: int, g: Any) -> Any:
