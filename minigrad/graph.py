@@ -18,7 +18,7 @@ from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 
-from minigrad import guards, naming
+from minigrad import naming
 from minigrad.errors import FreedGraphError, MinigradError, ShapeError
 
 OFF, GRAD, ALL = 0, 1, 2
@@ -72,8 +72,8 @@ class Extra:
         self.grad: Any = None
         self.shared = False
         self.where: naming.Where | None = None
-        self.guards: list[guards.Guard] = []
-        self.handed: list[guards.Handed] = []
+        self.guards: list[Any] = []  # guards.Guard
+        self.handed: list[Any] = []  # guards.Handed
 
 
 class Node:

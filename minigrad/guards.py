@@ -15,15 +15,13 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Collection, Iterator
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from minigrad import naming
 from minigrad.errors import ChangedValueError
-
-if TYPE_CHECKING:
-    from minigrad.graph import Node
+from minigrad.graph import Node
 
 EXACT = 4096
 _last_hand_out = -1
