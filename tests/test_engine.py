@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dis
 import gc
 import sys
 import threading
@@ -791,3 +792,13 @@ def test_operands_and_parameters_may_have_any_name():
     y.sum().backward()
     np.testing.assert_array_equal(x.grad.numpy(), [210.0, 210.0])
     assert isinstance(mg.where(np.array([True, False]), 0, mg.tensor([1.0, 2.0])), mg.Tensor)
+
+
+def test_no_operation_assigns_to_its_own_arguments():
+    for module in (mg, mg.linalg):
+        for name, function in vars(module).items():
+            if hasattr(function, "op") and hasattr(function, "__code__"):
+                code = function.__code__
+                arguments = set(code.co_varnames[: code.co_argcount])
+                stored = {step.argval for step in dis.get_instructions(code) if step.opname.startswith("STORE_FAST")}
+                assert not stored & arguments, name

@@ -63,7 +63,7 @@ def test_conjugate_gradient_takes_n_steps_on_a_quadratic(n: int, seed: int) -> N
     f, c = quadratic(n, seed, spread=10.0)  # at 100, rounding leaves textbook CG with gradients of 1e-4 after n steps
     result = optim.conjugate_gradient(f, np.zeros(n), tolerance=1e-8)
     assert result.converged
-    assert result.iterations <= n
+    assert result.iterations <= n + 1  # n in exact arithmetic; rounding may ask for one more
     np.testing.assert_allclose(result.x.numpy(), c, atol=1e-7)
 
 
