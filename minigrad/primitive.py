@@ -228,7 +228,7 @@ def declare(_op, _forward, _defaults):
             _node.params = ({params})
             _node.shape = _shape
             _node.small = _small
-            _node.dtype = _y.dtype
+            _node.dtype = _dtype
             _node.order = _next(_orders)
             _node.scope = _scope
             _node.grad = _node.extra = None
@@ -252,15 +252,15 @@ _UNWRAP = """
 _SHAPE = """
             if _type(_y) is not _ndarray:
                 _y = _array_of(_y)
-            _shape, _small = _y.shape, _y.size <= KEEP
+            _shape, _small, _dtype = _y.shape, _y.size <= KEEP, _y.dtype
 """
 # Operands whose shape is one and the same tuple give an elementwise output that shape, and asking the array itself for its
 # shape and size would take 0.07 us. To share the tuple also saves 56 bytes a node and a comparison in the backward pass.
 _ELEMENTWISE_SHAPE = """
             if {alike}:
-                _shape, _small = {p}.shape, {p}.small
+                _shape, _small, _dtype = {p}.shape, {p}.small, {p}.dtype
             else:
-                _shape, _small = _y.shape, _y.size <= KEEP
+                _shape, _small, _dtype = _y.shape, _y.size <= KEEP, _y.dtype
                 if {p} is not None and {p}.shape == _shape:
                     _shape = {p}.shape
             if not _shape:
@@ -274,7 +274,7 @@ def _function(op: Op, arguments: dict[str, Any]) -> Callable[..., Any]:
     x, p = [f"x_{a}" for a in operands], [f"p_{a}" for a in operands]
     optional = [name for name, default in arguments.items() if default is not inspect.Parameter.empty]
     # An only operand has a node wherever something is recorded.
-    alike = " and ".join([*(f"{q} is not None" for q in p), *(f"{p[0]}.shape is {q}.shape" for q in p[1:])])
+    alike = " and ".join([*(f"{q} is not None" for q in p), *(f"{p[0]}.{same} is {q}.{same}" for q in p[1:] for same in ("shape", "dtype"))])
     alike = alike if len(p) > 1 else "True"
     source = _SOURCE.format(
         name=op.name,
