@@ -274,7 +274,9 @@ def _function(op: Op, arguments: dict[str, Any]) -> Callable[..., Any]:
     x, p = [f"x_{a}" for a in operands], [f"p_{a}" for a in operands]
     optional = [name for name, default in arguments.items() if default is not inspect.Parameter.empty]
     # An only operand has a node wherever something is recorded.
-    alike = " and ".join([*(f"{q} is not None" for q in p), *(f"{p[0]}.{same} is {q}.{same}" for q in p[1:] for same in ("shape", "dtype"))])
+    alike = " and ".join(
+        [*(f"{q} is not None" for q in p), *(f"{p[0]}.{same} is {q}.{same}" for q in p[1:] for same in ("shape", "dtype"))]
+    )
     alike = alike if len(p) > 1 else "True"
     source = _SOURCE.format(
         name=op.name,
