@@ -298,7 +298,7 @@ def _verify(wanted: set[Node]) -> None:
     freed = [node for node in wanted if node.op is not None and not node.live]
     kept = [guard for node in freed if node.extra is not None for guard in node.extra.guards]
     for owner in {p for node in freed for p in (node, *node.parents) if p is not None and p.extra is not None}:
-        kept += owner.extra.handed  # type: ignore[union-attr, arg-type]
+        kept += owner.extra.handed  # type: ignore[union-attr]
     if any(guards.broken(guard) for guard in kept):
         raise ChangedValueError("values were changed in place since backward; draw before the update, or update out of place")
 
