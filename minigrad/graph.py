@@ -112,6 +112,11 @@ class Node:
     def name(self) -> str | None:
         return self.extra.name if self.extra is not None else None
 
+    @property
+    def where(self) -> naming.Where | None:
+        """The line of the user's program that recorded it, kept while inspecting."""
+        return self.extra.where if self.extra is not None else None
+
     def more(self) -> Extra:
         """This node's :class:`Extra`, made on first use."""
         if self.extra is None:
@@ -301,7 +306,7 @@ def pull_back(
 
 def release(node: Node) -> None:
     """Drop the large values of a node whose turn is over; small ones stay, to be drawn. Inspected nodes keep all."""
-    if node.extra is None or node.extra.where is None:
+    if node.where is None:
         node.saved = node.op.keep(node.parents, node.saved, reads=())
 
 

@@ -153,10 +153,9 @@ def _reads(node: Node, nodes: Collection[Node]) -> set[int]:
 def _changed(node: Node, index: int) -> str:
     origin = node if index == 0 else node.parents[index - 1]
     what = "its output" if index == 0 else f"operand {index}"
-    known = naming.variables(lambda value: id(value.node) if getattr(value, "node", None) is not None else None)
-    called = None if origin is None else origin.name or known.get(id(origin))
+    called = naming.of_node(origin)
     name = f" '{called}'" if called else ""
-    where = f" at {node.extra.where}" if node.extra is not None and node.extra.where is not None else ""
+    where = f" at {node.where}" if node.where is not None else ""
     return (
         f"{node.op.name}: {what}{name} (shape {node.saved[index].shape}) was changed in place after {node.op.name} recorded it"
         f"{where}, and its gradient rule still needs the old values. "

@@ -58,6 +58,13 @@ def variables(key: Callable[[Any], int | None]) -> dict[int, str]:
     return names
 
 
+def of_node(node: Any) -> str | None:
+    """What the user calls the value of a node: its own name, or else the variable that holds it."""
+    if node is None:
+        return None
+    return node.name or variables(lambda value: 0 if getattr(value, "node", None) is node else None).get(0)
+
+
 def _items(name: str, value: Any) -> Iterator[tuple[str, Any]]:
     yield name, value
     if name.startswith("_") or name in ("In", "Out"):  # In, Out: IPython's history

@@ -404,7 +404,6 @@ def _value(
         if node.requires_grad
         else "input"
     )
-    where = node.extra.where if node.extra is not None else None
     own = gradient if gradient is None else _plain(gradient)
     held = _plain(getattr(node.grad, "_data", node.grad)) if op is None else None
     return Value(
@@ -412,7 +411,7 @@ def _value(
         math=op.math if op else "", operands=formula.operands(op) if op else (), rules=formula.formulas(op) if op else (), asked=formula.parameters(op, node.params) if op else "",
         shape=tuple(node.shape), dtype=str(node.dtype), value=_plain(kept), gradient=own,
         accumulated=held if held is not None and (own is None or not _same(held, own)) else None,
-        scope=node.scope, where=str(where or ""), unseen=0, later=later,
+        scope=node.scope, where=str(node.where or ""), unseen=0, later=later,
     )  # fmt: skip
 
 
