@@ -13,7 +13,7 @@ Array functions carry the array API standard's names (NumPy's where it has none)
 from __future__ import annotations
 
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as _np
 
@@ -37,6 +37,9 @@ from minigrad.primitive import Each, primitive
 from minigrad.random import manual_seed
 from minigrad.tensor import Tensor, asarray, tensor
 from minigrad.transforms import grad, gradients, hessian, hvp, jacobian, jvp, value_and_grad, vjp
+
+if TYPE_CHECKING:
+    from minigrad.saving import load, load_metadata, save
 
 __version__ = "0.1.0"
 
@@ -108,6 +111,8 @@ __all__ = [
     "jvp",
     "linalg",
     "linspace",
+    "load",
+    "load_metadata",
     "manual_seed",
     "nan",
     "newaxis",
@@ -120,6 +125,7 @@ __all__ = [
     "pow",
     "primitive",
     "random",
+    "save",
     "set_default_dtype",
     "set_item",
     "tensor",
@@ -136,7 +142,9 @@ __all__ += ops.__all__
 
 
 def __getattr__(name: str) -> Any:
-    """``minigrad.viz``, ``minigrad.nn``, ``minigrad.optim``, ``minigrad.testing``: imported when first asked for."""
+    """``minigrad.viz``, ``.nn``, ``.optim``, ``.testing``, and saving and loading weights: imported when first asked for."""
     if name in ("viz", "nn", "optim", "testing"):
         return import_module(f"minigrad.{name}")
+    if name in ("load", "load_metadata", "save"):
+        return getattr(import_module("minigrad.saving"), name)
     raise AttributeError(f"module 'minigrad' has no attribute {name!r}")

@@ -1,4 +1,4 @@
-"""The ``minigrad`` command: explain a formula's gradients, draw its graph, and examine an installation."""
+"""The ``minigrad`` command: explain a formula's gradients, draw its graph, train a network, and examine an installation."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ DIGITS = 10
 CODES = """\
 exit codes:
   0    all is well
-  1    the formula or its values are wrong; doctor: the core does not work
+  1    the formula or its values are wrong; train: the loss is not finite; doctor: the core does not work
   2    the command line itself is wrong
-  3    the drawing back end is missing, or the file cannot be written
+  3    a package for the drawing or the training is missing, or a file cannot be written
   70   a fault in minigrad itself (with its traceback: please report it)
-  130  interrupted by Ctrl-C
+  130  interrupted by Ctrl-C (train: after what was learned is written)
 """
 FORMULA = """\
 formulas:
@@ -101,7 +101,7 @@ def _run(arguments: list[str]) -> int:
         return int(options.run(options, command))
     options = parser.parse_args(arguments)
     if not options.version:
-        parser.error("which command? explain, draw or doctor")
+        parser.error("which command? explain, draw, train or doctor")
     from minigrad import __version__
 
     print(f"minigrad {__version__}")
@@ -116,6 +116,7 @@ def _no_option(argument: str) -> str:
 
 
 def _parsers() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParser]]:
+    from minigrad import training_cli
     from minigrad.expression import FUNCTIONS
 
     raw = argparse.RawDescriptionHelpFormatter
@@ -123,7 +124,7 @@ def _parsers() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentPars
     formula = f"{FORMULA}functions:\n{functions}\n"
     parser = argparse.ArgumentParser(
         prog="minigrad",
-        description="Explain and draw gradients, and examine the installation.",
+        description="Explain and draw gradients, train a small network, and examine the installation.",
         epilog=CODES,
         formatter_class=raw,
     )
@@ -140,6 +141,13 @@ def _parsers() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentPars
         "explain", _explain, "show a formula's forward and backward pass, step by step, and its gradients", EXPLAIN + formula
     )
     draw = command("draw", _draw, "draw a formula's graph with its values and gradients", DRAW + formula)
+    train = command(
+        "train",
+        training_cli.run,
+        "train a small network, and keep its weights, its history and pictures",
+        training_cli.EXAMPLES,
+    )
+    training_cli.add_to(train)
     doctor = command("doctor", _doctor, "say what is installed here, what works, and what to do about the rest")
     for made in (explain, draw):
         made.add_argument("formula", metavar="FORMULA", help="in quotes")
@@ -151,7 +159,7 @@ def _parsers() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentPars
         "--format", choices=FORMATS, help="the format, if no suffix says it (default: svg; dot on standard output)"
     )
     doctor.add_argument("--json", action="store_true", help="the report as JSON")
-    return parser, {"explain": explain, "draw": draw, "doctor": doctor}
+    return parser, {"explain": explain, "draw": draw, "train": train, "doctor": doctor}
 
 
 class Computed:

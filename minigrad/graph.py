@@ -21,7 +21,11 @@ import numpy as np
 from minigrad import naming
 from minigrad.errors import FreedGraphError, MinigradError, ShapeError
 
-OFF, GRAD, ALL = 0, 1, 2
+OFF, GRAD, ALL, TRACE, TRACE_OFF = range(5)
+"""What is recorded: nothing; what asks for gradients; everything, with all values; everything, for a compiled step, outside and
+inside ``no_grad``."""
+CUT = False
+"""``OFF`` inside ``inspect()``: equal to it, and told apart by identity, so that what is lost there is noted (see cuts.py)."""
 KEEP = 256
 """Values of at most this many elements are kept even where no rule reads them, so that a graph can be drawn after backward."""
 
@@ -50,10 +54,23 @@ def _shared(shape: tuple[int, ...]) -> tuple[int, ...]:
     return _shapes.setdefault(shape, shape)
 
 
+def within(mode: int) -> Recording:
+    """What to record in a block that asks for ``mode``: while a step is traced, everything stays recorded."""
+    now, scope = recording.get()
+    if now >= TRACE:
+        return TRACE_OFF if mode == OFF else TRACE, scope
+    return CUT if mode == OFF and (now == ALL or now is CUT) else mode, scope
+
+
+def is_off() -> bool:
+    """Whether gradients are switched off here."""
+    return recording.get()[0] in (OFF, TRACE_OFF)
+
+
 @contextmanager
 def record_mode(mode: int) -> Iterator[None]:
     """Record with ``mode`` (OFF, GRAD or ALL) inside the ``with`` block, in this thread only."""
-    token = recording.set((mode, recording.get()[1]))
+    token = recording.set(within(mode))
     try:
         yield
     finally:
@@ -61,9 +78,9 @@ def record_mode(mode: int) -> Iterator[None]:
 
 
 class Extra:
-    """What few nodes have: a name, hooks, a source line, guards over values that somebody else could write to."""
+    """What few nodes have: a name, hooks, a source line, guards over values that somebody else could write to, cuts."""
 
-    __slots__ = ("grad", "guards", "handed", "hooks", "name", "retain", "shared", "where")
+    __slots__ = ("cuts", "exits", "grad", "guards", "handed", "hooks", "name", "retain", "shared", "where")
 
     def __init__(self) -> None:
         self.name: str | None = None
@@ -74,6 +91,8 @@ class Extra:
         self.where: naming.Where | None = None
         self.guards: list[Any] = []  # guards.Guard
         self.handed: list[Any] = []  # guards.Handed
+        self.cuts: dict[Any, None] = {}  # cuts.Cut: how its values came here without their history
+        self.exits: dict[Any, None] = {}  # cuts.Cut: how its values left the graph
 
 
 class Node:
@@ -275,7 +294,7 @@ def pull_back(
                 else:
                     part = rule(*args)
                 if branching:
-                    part = spare(part, node, i, masks, before is not _NOTHING, world)
+                    part = spare(part, node, i, saved, masks, before is not _NOTHING, world)
                 if exact:
                     if parent.shape is not node.shape or parent.dtype is not node.dtype:
                         part = fit(part, node, i)
@@ -339,7 +358,7 @@ def fit(part: Any, node: Node, i: int) -> Any:
     return part if part.dtype == parent.dtype else part.astype(parent.dtype)
 
 
-def spare(part: Any, node: Node, i: int, masks: dict[Node, Any], summed: bool, world: World) -> Any:
+def spare(part: Any, node: Node, i: int, saved: Any, masks: dict[Node, Any], summed: bool, world: World) -> Any:
     """A branch that ``where`` did not take contributes nothing, not 0 * inf.
 
     ``masks`` follows which entries of a gradient are zero because their branch was not taken: from ``where`` back through
@@ -348,7 +367,7 @@ def spare(part: Any, node: Node, i: int, masks: dict[Node, Any], summed: bool, w
     """
     mask = masks.get(node) if node.op.elementwise else None
     if node.op.mask is not None:
-        taken = node.op.mask(i, *node.saved[1:])
+        taken = node.op.mask(i, *saved[1:])
         mask = taken if mask is None else taken & mask
     parent: Any = node.parents[i]
     if mask is not None:

@@ -9,7 +9,7 @@ from contextvars import Token
 from typing import Any, ClassVar
 
 from minigrad import anomaly
-from minigrad.graph import ALL, GRAD, OFF, Recording, recording
+from minigrad.graph import ALL, GRAD, OFF, Recording, is_off, recording, within
 
 
 class _Mode:
@@ -25,7 +25,7 @@ class _Mode:
         return self if function is None else self(function)
 
     def __enter__(self) -> None:
-        self._tokens.append(recording.set((self.mode, recording.get()[1])))
+        self._tokens.append(recording.set(within(self.mode)))
 
     def __exit__(self, *error: object) -> None:
         recording.reset(self._tokens.pop())
@@ -57,7 +57,6 @@ class no_grad(_Mode):  # noqa: N801 (spelled as in PyTorch)
     """
 
     mode = OFF
-
 
 class enable_grad(_Mode):  # noqa: N801
     """Record again inside a :class:`no_grad` block.
@@ -125,4 +124,4 @@ def is_grad_enabled() -> bool:
         >>> mg.is_grad_enabled()
         True
     """
-    return recording.get()[0] != OFF
+    return not is_off()

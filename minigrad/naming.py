@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
+from contextvars import ContextVar
 from types import FrameType
 from typing import Any, NamedTuple
+
+
+left: ContextVar[tuple[FrameType, ...]] = ContextVar("left", default=())
+"""Frames that an error has left, innermost first: while one draws what failed, their variables still give names."""
 
 
 class Where(NamedTuple):
@@ -48,7 +53,7 @@ def variables(key: Callable[[Any], int | None]) -> dict[int, str]:
     object has several names, the first that was assigned wins; names that start with an underscore come last.
     """
     names: dict[int, str] = {}
-    for frame in user_frames():
+    for frame in (*left.get(), *user_frames()):
         here = {**frame.f_globals, **frame.f_locals} if frame.f_code.co_name == "<module>" else frame.f_locals
         for name, value in sorted(here.items(), key=lambda item: item[0].startswith("_")):
             for label, item in _items(name, value):

@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from minigrad import anomaly, backend, guards, naming
+from minigrad import anomaly, backend, cuts, guards, naming, tracing
 from minigrad.errors import BadIndexError, DtypeError, MinigradError, ShapeError
-from minigrad.graph import ALL, KEEP, Absent, Handle, Node, leaf, orders, recording
+from minigrad.graph import ALL, CUT, KEEP, Absent, Handle, Node, is_off, leaf, orders, recording
 
 Rule = Callable[..., Any]
 Operation = Callable[..., Any]
@@ -209,14 +209,14 @@ _SOURCE = """
 def declare(_op, _forward, _defaults):
     def {name}({signature}):
         _mode, _scope = _recording()
-        if _mode == ALL:
+        if _mode >= ALL:
             _enlist(({operands},))
 {unwrap}
         try:
             _y = _forward({call})
         except Exception as error:
             raise _blame(error, _op, ({operands},), ({params})) from error
-        if _mode and ({asked} or _mode == ALL and ({tensors})):
+        if _mode and ({asked} or _mode >= ALL and ({tensors})):
 {shape}
             _out = Tensor()
             _out._data = _y
@@ -235,10 +235,12 @@ def declare(_op, _forward, _defaults):
             _node.requires_grad = _node.live = True
             if {careful}:
                 _protect(_node, _values)
-            if _mode == ALL:
-                _inspected(_node, _values)
+            if _mode >= ALL:
+                _inspected(_out, _values)
             return _out
-        return _unrecorded(_y) if {tensors} else _y
+        if {tensors}:
+            return _unrecorded(_y) if _mode is not CUT else _unseen(_unrecorded(_y), ({operands},))
+        return _y
     return {name}
 """
 _UNWRAP = """
@@ -290,7 +292,7 @@ def _function(op: Op, arguments: dict[str, Any]) -> Callable[..., Any]:
         values=", ".join(x),
         nodes=", ".join(p),
         shape=(_ELEMENTWISE_SHAPE if op.exact else _SHAPE).format(p=p[0], alike=alike),
-        whole="_small" if op.elementwise else "_mode == ALL",
+        whole="_small" if op.elementwise else "_mode >= ALL",
         careful=" or ".join(f"{q} is None or {q}.extra is not None" for q in p),
     )
     exec(source, SPACE)  # noqa: S102
@@ -334,22 +336,42 @@ def unrecorded(y: Any) -> Any:
 
 def enlist(operands: Iterable[Any]) -> None:
     """While everything is recorded, constants are part of the graph too."""
+    log = tracing.active.get()
     for operand in operands:
-        if isinstance(operand, Handle) and operand.node is None:
-            operand.node = leaf(operand._data, requires_grad=False)
+        if isinstance(operand, Handle):
+            if operand.node is None:
+                operand.node = leaf(operand._data, requires_grad=False)
+            if log is not None:
+                log.operand(operand)
 
 
-def inspected(node: Node, values: tuple[Any, ...]) -> None:
+def inspected(out: Handle, values: tuple[Any, ...]) -> None:
     """While everything is recorded, a node keeps all its values and its source line, gradient or not."""
+    node: Any = out.node
     node.saved = values
-    node.requires_grad = any((p := node.parents[i]) is not None and p.requires_grad for i, _ in node.op.pulls)
+    asking = any((p := node.parents[i]) is not None and p.requires_grad for i, _ in node.op.pulls)
+    node.requires_grad = asking and not is_off()
+    log = tracing.active.get()
+    if log is not None:
+        log.operation(out, node)
+        return
     node.more().where = naming.caller()
     if anomaly.checking.get():
         anomaly.check_forward(node, values)
 
 
 def blame(error: Exception, op: Op, operands: tuple[Any, ...], params: tuple[Any, ...] = ()) -> Exception:
-    """The error of a forward function in the user's terms: the op, each operand's name, dtype and shape, and what to do."""
+    """The error of a forward function in the user's terms: the op, each operand's name, dtype and shape, and what to do.
+
+    It carries the operation as its attribute ``operation``, for drawings: ``(op, operands, params)``.
+    """
+    told = _retold(error, op, operands, params)
+    if getattr(told, "operation", None) is None:  # the innermost operation is the one that failed
+        setattr(told, "operation", (op, operands, params))  # noqa: B010
+    return told
+
+
+def _retold(error: Exception, op: Op, operands: tuple[Any, ...], params: tuple[Any, ...]) -> Exception:
     if isinstance(error, MinigradError):
         return error
     names = naming.variables(lambda value: id(value) if isinstance(value, Handle) else None)
@@ -393,8 +415,9 @@ def _advice(op: Op, operands: tuple[Any, ...]) -> str:
 
 SPACE: dict[str, Any] = {
     "__name__": __name__,
-    "ALL": ALL, "KEEP": KEEP, "Node": Node, "PLAIN": backend.PLAIN, "Tensor": Handle, "_array_of": backend.array_of, "_blame": blame,
+    "ALL": ALL, "CUT": CUT, "KEEP": KEEP, "Node": Node, "PLAIN": backend.PLAIN, "Tensor": Handle, "_array_of": backend.array_of, "_blame": blame,
     "_enlist": enlist, "_inspected": inspected, "_ndarray": backend.ndarray, "_orders": orders, "_operand": backend.operand,
-    "_protect": guards.protect, "_recording": recording.get, "_unrecorded": unrecorded, "_next": next, "_type": type,
+    "_protect": guards.protect, "_recording": recording.get, "_unrecorded": unrecorded,
+    "_unseen": cuts.unseen, "_next": next, "_type": type,
 }  # fmt: skip
 """What the generated functions refer to. ``Tensor``, the class of what they return, is set by minigrad/tensor.py."""

@@ -6,11 +6,12 @@ that a seed means the same numbers on every device.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from minigrad import backend
+from minigrad import backend, tracing
 from minigrad.creation import _shape
 from minigrad.errors import ShapeError
 from minigrad.tensor import Tensor, _new_leaf, asarray
@@ -55,6 +56,11 @@ def _leaf(array: Any, dtype: Any, device: str | None, requires_grad: bool = Fals
     return _new_leaf(array if device is None else backend.to_device(array, device), requires_grad, None, shared=False)
 
 
+def _drawn(make: Callable[[], Tensor]) -> Tensor:
+    """``make()``; a compiled step calls it again at each replay."""
+    return tracing.drawn(make)  # type: ignore[return-value]
+
+
 def normal(
     shape: Any = (), loc: Any = 0.0, scale: Any = 1.0, dtype: Any = None, generator: np.random.Generator | None = None,
     device: str | None = None, requires_grad: bool = False,
@@ -77,10 +83,10 @@ def normal(
         shape = np.broadcast_shapes(_shape(shape), *(m.shape for m in moments))
         dtype = dtype or np.result_type(*(m.dtype for m in moments))
         device = device or moments[0].device
-        noise = _leaf((generator or _GLOBAL).standard_normal(shape), dtype, device)
+        noise = _drawn(lambda: _leaf((generator or _GLOBAL).standard_normal(shape), dtype, device))
         return loc + scale * noise  # type: ignore[no-any-return]
     shape = np.broadcast_shapes(_shape(shape), np.shape(loc), np.shape(scale))
-    return _leaf((generator or _GLOBAL).normal(loc, scale, shape), dtype, device, requires_grad)
+    return _drawn(lambda: _leaf((generator or _GLOBAL).normal(loc, scale, shape), dtype, device, requires_grad))
 
 
 def uniform(
@@ -95,7 +101,7 @@ def uniform(
         >>> bool(mg.all((x >= 2) & (x <= 3)))
         True
     """
-    return _leaf((generator or _GLOBAL).uniform(low, high, _shape(shape)), dtype, device, requires_grad)
+    return _drawn(lambda: _leaf((generator or _GLOBAL).uniform(low, high, _shape(shape)), dtype, device, requires_grad))
 
 
 def bernoulli(
@@ -117,8 +123,9 @@ def bernoulli(
     chance = asarray(p).numpy()
     if not ((chance >= 0) & (chance <= 1)).all():
         raise ShapeError(f"bernoulli: probabilities must lie in [0, 1], got {chance.min()} to {chance.max()}")
-    drawn = (generator or _GLOBAL).random(chance.shape if shape is None else _shape(shape)) < chance
-    return _leaf(drawn.astype(dtype or backend.get_default_dtype()), dtype, device)
+    size = chance.shape if shape is None else _shape(shape)
+    kind = dtype or backend.get_default_dtype()
+    return _drawn(lambda: _leaf(((generator or _GLOBAL).random(size) < chance).astype(kind), dtype, device))
 
 
 def randint(
@@ -132,7 +139,7 @@ def randint(
         np.True_
     """
     low, high = (0, low) if high is None else (low, high)
-    return _leaf((generator or _GLOBAL).integers(low, high, _shape(shape)), "int64", device)
+    return _drawn(lambda: _leaf((generator or _GLOBAL).integers(low, high, _shape(shape)), "int64", device))
 
 
 def permutation(x: Any, generator: np.random.Generator | None = None) -> Tensor:
@@ -144,7 +151,5 @@ def permutation(x: Any, generator: np.random.Generator | None = None) -> Tensor:
         [0, 1, 2, 3]
     """
     whole = isinstance(x, (int, np.integer))
-    drawn = (generator or _GLOBAL).permutation(x if whole else len(x))
-    if whole:
-        return _leaf(drawn, "int64", None)
-    return asarray(x)[drawn]  # type: ignore[no-any-return]
+    drawn = _drawn(lambda: _leaf((generator or _GLOBAL).permutation(x if whole else len(x)), "int64", None))
+    return drawn if whole else asarray(x)[drawn]  # type: ignore[no-any-return]

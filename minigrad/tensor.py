@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from minigrad import anomaly, backend, guards, ops
+from minigrad import anomaly, backend, cuts, guards, ops, tracing
 from minigrad.errors import DtypeError, MinigradError, NotInGraphError, ShapeError
 from minigrad.graph import (
     ALL,
@@ -23,6 +23,7 @@ from minigrad.graph import (
     Node,
     World,
     ancestors,
+    is_off,
     leaf,
     next_order,
     pull_back,
@@ -54,8 +55,13 @@ class Tensor(Handle):
     @property
     def data(self) -> Any:
         """The raw array, not a copy. Writing into it is noticed: backward refuses a graph whose saved values changed."""
+        return self._hand_out("data")
+
+    def _hand_out(self, how: str) -> Any:
+        tracing.read(self, f".{how}")
         if self.node is not None:
             guards.hand_out(self._data, self.node, next_order())
+            cuts.leave(self.node, how)
         return self._data
 
     @data.setter
@@ -81,6 +87,7 @@ class Tensor(Handle):
         if node is None:
             return None
         if node.op is None:
+            tracing.grad_read(node)
             return node.grad  # type: ignore[no-any-return]
         if node.extra is not None and node.extra.retain:
             return node.extra.grad  # type: ignore[no-any-return]
@@ -101,6 +108,7 @@ class Tensor(Handle):
         node = self._with_node()
         if node.op is None:
             node.grad = value
+            tracing.grad_set(node, value)
         else:
             node.more().grad = value
 
@@ -182,7 +190,7 @@ class Tensor(Handle):
     # Leaving the graph
     def numpy(self) -> np.ndarray[Any, Any]:
         """The values as a NumPy array: the tensor's own memory on the CPU, a copy from a GPU."""
-        return backend.to_numpy(self.data)
+        return backend.to_numpy(self._hand_out("numpy"))
 
     def item(self) -> Any:
         """The one element as a Python number.
@@ -192,16 +200,25 @@ class Tensor(Handle):
         """
         if self._data.size != 1:
             raise ShapeError(f"item: expected a tensor with one element, got shape {self.shape}; use .numpy()")
+        tracing.read(self, ".item()")
+        cuts.leave(self.node, "item")
         return self._data.item()
 
     def tolist(self) -> Any:
         """The values as nested Python lists."""
+        tracing.read(self, ".tolist()")
+        cuts.leave(self.node, "tolist")
         return backend.to_numpy(self._data).tolist()
 
     def detach(self) -> Tensor:
         """A leaf that shares the values and has no history."""
-        array = self.data
-        return wrap(array, leaf(array, requires_grad=False, shared=True))
+        array, node = self._data, self.node
+        out = wrap(array, leaf(array, requires_grad=False, shared=True))
+        if node is not None:
+            guards.hand_out(array, node, next_order())
+            earlier = node.extra.cuts if node.extra is not None else ()
+            cuts.arrive(out._with_node(), (*earlier, cuts.leave(node, "detach")))
+        return out
 
     def clone(self) -> Tensor:
         """A copy with its own memory, through which gradients flow."""
@@ -242,7 +259,7 @@ class Tensor(Handle):
         if self.node is None or not self.node.requires_grad:
             raise NotInGraphError(
                 f"{asked}: this tensor (shape {self.shape}, {self.dtype}) does not depend on any tensor with "
-                f"requires_grad=True{'' if recording.get()[0] else ', and recording is off (no_grad)'}. "
+                f"requires_grad=True{', and recording is off (no_grad)' if is_off() else ''}. "
                 f"Make its inputs with mg.tensor(..., requires_grad=True), and check for .detach(), no_grad and integer dtypes."
             )
         return self.node
@@ -361,11 +378,12 @@ class Tensor(Handle):
     def _assign(self, sign: str, new: Tensor) -> Tensor:
         """``x += y``: a new value for a leaf inside no_grad (a graph that saved the old one keeps it), else ``x = x + y``."""
         if not self.is_leaf or not self.requires_grad:
-            if recording.get()[0] == OFF and self.is_leaf and new.shape == self.shape and new.dtype == self.dtype:
+            if is_off() and self.is_leaf and new.shape == self.shape and new.dtype == self.dtype:
                 self._data = new._data
+                tracing.assigned(self, new)
                 return self
             return new
-        if recording.get()[0] != OFF:
+        if not is_off():
             raise MinigradError(
                 f"{sign} on a leaf that requires a gradient would make it a computed tensor, and its .grad would stay None. "
                 f"Update parameters inside `with mg.no_grad():`, or write x = x {sign[:-1]} y if a new tensor is meant."
@@ -374,15 +392,19 @@ class Tensor(Handle):
             raise ShapeError(
                 f"{sign}: the result has shape {new.shape}, but the tensor that it goes into has shape {self.shape}"
             )
-        self._data = new._data if new.dtype == self.dtype else new._data.astype(self.dtype)
+        new = new if new.dtype == self.dtype else ops.astype(new, self.dtype)
+        self._data = new._data
+        tracing.assigned(self, new)
         return self
 
     def __setitem__(self, index: Any, value: Any) -> None:
-        if recording.get()[0] != OFF and (self.requires_grad or (isinstance(value, Tensor) and value.requires_grad)):
+        if not is_off() and (self.requires_grad or (isinstance(value, Tensor) and value.requires_grad)):
             raise MinigradError(
                 "x[index] = value cannot be differentiated: write x = x.at[index].set(value), which returns a new tensor, "
                 "or assign inside `with mg.no_grad():` if no gradient should flow."
             )
+        if tracing.active.get() is not None:
+            tracing.refuse("x[index] = value", "write x = x.at[index].set(value), which returns a new tensor")
         self._data[_plain_index(index)] = value._data if isinstance(value, Tensor) else value
         if self.node is not None:
             guards.written(self._data, self.node, next_order())
@@ -440,6 +462,7 @@ class Tensor(Handle):
     def __bool__(self) -> bool:
         if self.size != 1:
             raise ShapeError(f"the truth value of a tensor of shape {self.shape} is ambiguous: use mg.any(x) or mg.all(x)")
+        tracing.read(self, "bool(tensor)")
         return bool(self._data)
 
     def __float__(self) -> float:
@@ -468,7 +491,7 @@ class Tensor(Handle):
         return f"tensor({', '.join([text, *filter(None, notes)])})"
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
-        if self.requires_grad and recording.get()[0] != OFF:
+        if self.requires_grad and not is_off():
             raise MinigradError(
                 "a tensor that requires a gradient would lose its history as a NumPy array: use mg's function of that name, "
                 "or .detach().numpy() (or .numpy()) if the history is not wanted"
@@ -494,7 +517,7 @@ class Tensor(Handle):
 
     def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
         asking = [t for t in _tensors_in((args, kwargs)) if t.requires_grad]
-        if asking and recording.get()[0] != OFF:
+        if asking and not is_off():
             own = f"mg.{function.__name__}" if function.__name__ in ops.__all__ else "minigrad's own functions"
             raise DtypeError(
                 f"{function.__module__.replace('numpy', 'np', 1)}.{function.__name__} does not record what it does to a tensor "
@@ -608,7 +631,7 @@ def tensor(
         tensor([[1., 2.],
                 [3., 4.]], dtype=float64, requires_grad=True)
     """
-    if isinstance(data, Tensor) and data.requires_grad and recording.get()[0] != OFF:
+    if isinstance(data, Tensor) and data.requires_grad and not is_off():
         warnings.warn(
             "mg.tensor(x) copies the values of a tensor that requires a gradient and cuts its history: write x.detach() if that is "
             "meant, x.clone() or mg.asarray(x) to stay in the graph",
@@ -617,7 +640,10 @@ def tensor(
     array = _array(data, dtype, device)
     if np.shares_memory(array, _raw(data)) if isinstance(array, np.ndarray) else array is _raw(data):
         array = array.copy()
-    return _new_leaf(array, requires_grad, name, shared=False)
+    out = _new_leaf(array, requires_grad, name, shared=False)
+    if isinstance(data, Tensor):
+        cuts.arrive(out._with_node(), [cuts.leave(data.node, "tensor")])
+    return out
 
 
 def asarray(data: Any, dtype: Any = None, device: str | None = None, name: str | None = None) -> Tensor:
@@ -702,14 +728,14 @@ def run(
     """The backward pass, on arrays, or on Tensors if its result is to be differentiated again."""
     guards.verify(wanted)
     watch = anomaly.check_backward if anomaly.checking.get() else None
-    if not create:
+    if not create and tracing.active.get() is None:
         seeds = {node: getattr(g, "_data", g) for node, g in seeds.items()}
         # An infinite local gradient (sqrt at 0) is an answer, not an accident of this pass: no NumPy warnings from inside it.
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
             return pull_back(seeds, wanted, retain, ARRAYS, targets, watch)
     seeds = {node: g if isinstance(g, Tensor) else wrap(g) for node, g in seeds.items()}
-    mode = recording.get()[0]
-    with np.errstate(divide="ignore", invalid="ignore", over="ignore"), record_mode(ALL if mode == ALL else GRAD):
+    mode = (ALL if recording.get()[0] == ALL else GRAD) if create else OFF
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"), record_mode(mode):
         return pull_back(seeds, wanted, True, DIFFERENTIABLE, targets, watch)
 
 
@@ -726,7 +752,7 @@ def own(g: Any) -> Tensor:
     """A gradient as a Tensor with memory of its own, in the graph of the pass that made it if that was recorded."""
     if not isinstance(g, Tensor):
         return wrap(backend.array_of(g).copy())
-    with record_mode(recording.get()[0] or GRAD):
+    with record_mode(ALL if recording.get()[0] == ALL else GRAD):
         return ops.copy(g)  # type: ignore[no-any-return]
 
 
@@ -745,11 +771,13 @@ def accumulate(found: dict[Node, Any]) -> None:
         else:
             g = wrap(backend.array_of(g))
         at: Any = node if node.op is None else node.more()
+        tracing.grad_read(node)
         with _commit:
             if at.grad is None:
                 at.grad = g
-            elif at.grad.requires_grad or g.requires_grad:
-                with record_mode(recording.get()[0] or GRAD):
+            elif at.grad.requires_grad or g.requires_grad or tracing.active.get() is not None:
+                with record_mode(ALL if recording.get()[0] == ALL else GRAD):
                     at.grad = at.grad + g
             else:
                 at.grad._data = backend.array_of(at.grad._data + g._data)
+            tracing.grad_set(node, at.grad)

@@ -1,6 +1,6 @@
 """Neural networks: modules, layers, initialisation. PyTorch's names, arguments, defaults and state dicts."""
 
-from minigrad.nn import functional, init, utils
+from minigrad.nn import data, functional, init, utils
 from minigrad.nn.activation import (
     CELU,
     ELU,
@@ -34,6 +34,7 @@ from minigrad.nn.activation import (
 from minigrad.nn.attention import AdditiveAttention, LearnedPositionalEncoding, MultiheadAttention, SinusoidalPositionalEncoding
 from minigrad.nn.container import ModuleDict, ModuleList, ParameterDict, ParameterList, Sequential
 from minigrad.nn.conv import Conv1d, Conv2d, Conv3d, ConvTranspose1d, ConvTranspose2d, ConvTranspose3d
+from minigrad.nn.data import ArrayDataset, batches
 from minigrad.nn.dropout import Dropout, Dropout1d, Dropout2d, Dropout3d, GaussianNoise
 from minigrad.nn.embedding import Embedding
 from minigrad.nn.linear import Bilinear, DropConnect, Identity, Linear, Maxout
@@ -90,6 +91,7 @@ from minigrad.nn.pooling import (
 from minigrad.nn.recurrent import GRU, LSTM, RNN, GRUCell, LSTMCell, RNNCell, detach_state
 from minigrad.nn.shape import Flatten, Unflatten, Upsample
 from minigrad.nn.summary import summary
+from minigrad.nn.training import History, StopTraining, accuracy, evaluate, fit, tbptt
 from minigrad.nn.transformer import (
     Transformer,
     TransformerDecoder,
@@ -114,6 +116,7 @@ __all__ = [
     "AdaptiveMaxPool2d",
     "AdaptiveMaxPool3d",
     "AdditiveAttention",
+    "ArrayDataset",
     "AvgPool1d",
     "AvgPool2d",
     "AvgPool3d",
@@ -151,6 +154,7 @@ __all__ = [
     "Hardtanh",
     "HingeEmbeddingLoss",
     "HingeLoss",
+    "History",
     "HuberLoss",
     "Identity",
     "InstanceNorm1d",
@@ -200,6 +204,7 @@ __all__ = [
     "Softplus",
     "Softshrink",
     "Softsign",
+    "StopTraining",
     "Swish",
     "Tanh",
     "Tanhshrink",
@@ -212,10 +217,16 @@ __all__ = [
     "TripletMarginLoss",
     "Unflatten",
     "Upsample",
+    "accuracy",
+    "batches",
+    "data",
     "detach_state",
+    "evaluate",
+    "fit",
     "functional",
     "functional_call",
     "init",
     "summary",
+    "tbptt",
     "utils",
 ]

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from minigrad import ops, random
+from minigrad import ops, random, tracing
 from minigrad.errors import DtypeError, ShapeError
 from minigrad.modes import no_grad
 from minigrad.nn.losses import (
@@ -841,7 +841,7 @@ def masked_softmax(scores: Any, bias: Any = None) -> Any:
     if bias is None:
         return ops.softmax(scores)
     nowhere = ops.all(bias == -math.inf, axis=-1, keepdims=True)
-    if not ops.any(nowhere):
+    if not tracing.varies(nowhere) and not ops.any(nowhere):
         return ops.softmax(scores + bias)
     return ops.where(nowhere, 0.0, ops.softmax(scores + ops.where(nowhere, 0.0, bias)))
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from minigrad import backend, naming, ops
+from minigrad import backend, naming, ops, tracing
 from minigrad.errors import DtypeError, ShapeError
 from minigrad.nn.module import Module
 from minigrad.tensor import Tensor, asarray, wrap
@@ -116,22 +116,25 @@ def _classes(op: str, input: Any, target: Any, ignore_index: int | None = None) 
         raw = backend.to_device(raw, input.device)
     valid = None
     if ignore_index is not None:
-        counts = raw != ignore_index
-        if not counts.all():
-            valid, raw = counts, raw * counts
+        if not tracing.guard(raw, lambda numbers: bool((numbers != ignore_index).all())):
+            valid = raw != ignore_index
+            raw = raw * valid
     if raw.size and not 0 <= int(raw.min()) <= int(raw.max()) < count:
         ignored = "" if ignore_index is None else f", or ignore_index {ignore_index}"
         raise IndexError(
             f"{op}: class numbers go from {int(raw.min())} to {int(raw.max())}, but input of shape {tuple(input.shape)} has "
             f"{count} classes: expected 0 to {count - 1}{ignored}"
         )
+    if tracing.active.get() is not None:  # a program reads them anew at each replay
+        valid = None if valid is None else ops.not_equal(target, ignore_index)
+        return asarray(target) if valid is None else ops.multiply(target, valid), valid
     return raw, valid
 
 
 def _of_class(x: Any, index: Any) -> Any:
     """x[n, index[n, ...], ...]."""
     axis = _class_axis(x)
-    return ops.squeeze(ops.take_along_axis(x, np.expand_dims(index, axis), axis), axis)
+    return ops.squeeze(ops.take_along_axis(x, ops.expand_dims(index, axis=axis), axis), axis)
 
 
 def _per_class(op: str, weight: Any, input: Any) -> Any:
@@ -424,8 +427,9 @@ def _nll(op: str, logp: Any, index: Any, valid: Any, weight: Any, reduction: str
     if reduction != "mean" or (valid is None and share is None and loss.size):
         return _reduce(loss, reduction, op)
     if share is None:
-        count = index.size if valid is None else int(valid.sum())
-        return ops.sum(loss) / (count or math.nan)
+        if valid is None:
+            return ops.sum(loss) / (index.size or math.nan)
+        return ops.sum(loss) / ops.astype(ops.sum(valid), loss.dtype)
     return _weighted_mean(ops.sum(loss), ops.sum(share if valid is None else ops.where(valid, share, 0)))
 
 
@@ -588,7 +592,8 @@ def _margins(op: str, input: Any, target: Any, p: int, margin: float, weight: An
         raise ShapeError(f"{op}: input has shape {tuple(input.shape)}: expected scores (N, C) or (C,)")
     index, _ = _classes(op, input, target)
     over = ops.relu(input - ops.expand_dims(_of_class(input, index), axis=-1) + margin)
-    others = np.expand_dims(index, -1) != backend.namespace(index).arange(input.shape[-1])
+    numbers = backend.namespace(getattr(index, "_data", index)).arange(input.shape[-1])
+    others = ops.expand_dims(index, axis=-1) != numbers
     total = ops.sum(ops.where(others, over if p == 1 else over * over, 0), -1)
     return total if weight is None else total * ops.getitem(_per_class(op, weight, input), index)
 

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
 
-from minigrad import backend
+from minigrad import backend, tracing
 from minigrad.errors import DtypeError, MinigradError, ShapeError
-from minigrad.graph import leaf, recording
+from minigrad.graph import TRACE, leaf, recording
 from minigrad.tensor import Tensor, tensor, wrap
 
 _structure = [0]
@@ -82,6 +82,12 @@ class RemovableHandle:
         self._hooks.pop(self._number, None)
 
 
+class _Label(str):
+    """What a module is called inside its parent. It knows the module's class, so scopes do, for those who draw."""
+
+    type: str = ""
+
+
 class Module:
     """A function with parameters. Set them and other modules as attributes in ``__init__``, and write ``forward``.
 
@@ -132,6 +138,8 @@ class Module:
             scope = (type(self).__name__,)
             self._name_parameters()
         token = recording.set((mode, scope))
+        if mode >= TRACE:
+            tracing.called(self)
         try:
             for before in tuple(self._forward_pre_hooks.values()):
                 given = before(self, args)
@@ -184,7 +192,9 @@ class Module:
         object.__setattr__(self, name, value)
 
     def _relabel(self, label: str) -> None:
-        object.__setattr__(self, "_label", label)
+        named = _Label(label)
+        named.type = type(self).__name__
+        object.__setattr__(self, "_label", named)
         if self._transparent:
             for name, child in self._members(Module):
                 child._relabel(f"{label}.{name}")

@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 HOUSES = {"minigrad": ROOT / "minigrad", "minigrad.nn": ROOT / "nn", "minigrad.viz": ROOT / "viz"}
-ON_TOP = {"minigrad.cli"}
+ON_TOP = {"minigrad.cli", "minigrad.training_cli"}
 """The command line stands on top of everything, and so may import what it shows."""
 LAZY = {"minigrad"}
 """``minigrad.nn`` and ``minigrad.viz`` are attributes of the package, imported when first asked for."""

@@ -8,5 +8,19 @@ from minigrad.viz.dot import Drawing, draw
 from minigrad.viz.network import to_networkx
 from minigrad.viz.records import Edge, Records, Value, records
 from minigrad.viz.text import Explanation, explain
+from minigrad.viz.why import Finding, Why, explain_grad
 
-__all__ = ["Drawing", "Edge", "Explanation", "Records", "Value", "draw", "explain", "records", "to_networkx"]
+__all__ = [
+    "Drawing",
+    "Edge",
+    "Explanation",
+    "Finding",
+    "Records",
+    "Value",
+    "Why",
+    "draw",
+    "explain",
+    "explain_grad",
+    "records",
+    "to_networkx",
+]

@@ -8,46 +8,30 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
+from minigrad.viz import boxes, frames, legend, mermaid, tikz
 from minigrad.viz import format as fmt
-from minigrad.viz.format import Array, escape
-from minigrad.viz.records import LIMIT, Edge, Records, Value, records
+from minigrad.viz.boxes import BACKWARD, FAINT, FONT, INK, KINDS, LINE, SHOW, SHOWN, Arrays, Edges, Flow, Look
+from minigrad.viz.failure import failure
+from minigrad.viz.fold import Fold, folded
+from minigrad.viz.format import escape
+from minigrad.viz.records import LIMIT, Bundle, Edge, Records, records
+from minigrad.viz.text import table
 
-Edges = Literal["contribution", "local", "both", "none"]
-SUFFIXES = ("svg", "png", "pdf", "dot", "gv")
-
-# Okabe and Ito's colours, which the colour-blind tell apart; text takes darker shades of them, at 4.5:1 or more on white.
-INK, FAINT, LINE = "#1A1A1A", "#595959", "#767676"
-FORWARD, BACKWARD = "#006B4F", "#B03A00"
-FONT = "Helvetica,Arial,sans-serif"
-# Told apart by the border too: for print, and for those who see no colour.
-KINDS = {
-    "input": ("input", f'style="rounded,filled" fillcolor="#E3F1FA" color="{INK}"'),
-    "parameter": ("asks for a gradient", f'style="filled" fillcolor="#FFF3D6" color="{INK}" peripheries=2'),
-    "constant": ("constant", f'style="dashed" color="{LINE}" width=0.3 height=0.3'),
-    "op": ("operation", f'style="filled" fillcolor="#FFFFFF" color="{INK}"'),
-    "output": ("output", f'style="filled" fillcolor="#F0F0F0" color="{INK}" penwidth=2.5'),
-    "hidden": ("", f'style="dotted" color="{LINE}"'),
-    "reference": ("drawn in full elsewhere", f'style="rounded,dotted" color="{LINE}" width=0.3 height=0.3'),
-}  # fmt: skip
-LEGEND = {
-    "input": 'BORDER="1" CELLBORDER="0" CELLSPACING="0" STYLE="ROUNDED" BGCOLOR="#E3F1FA"',
-    "parameter": 'BORDER="1" CELLBORDER="1" CELLSPACING="2" BGCOLOR="#FFF3D6"',
-    "constant": f'BORDER="1" CELLBORDER="0" CELLSPACING="0" STYLE="DASHED" COLOR="{LINE}"',
-    "op": 'BORDER="1" CELLBORDER="0" CELLSPACING="0"',
-    "reference": f'BORDER="1" CELLBORDER="0" CELLSPACING="0" STYLE="ROUNDED,DOTTED" COLOR="{LINE}"',
-    "output": 'BORDER="3" CELLBORDER="0" CELLSPACING="0" BGCOLOR="#F0F0F0"',
-}  # fmt: skip
-
+Rankdir = Literal["LR", "TB", "RL", "BT"]
 
 CAREFUL, FAR = 500, 8
 """Where arrows cross more than CAREFUL layers in all, Graphviz's routing of them takes seconds, then hours (a weight shared by 40
 steps: 1,600 layers, 6 s; by 100 steps: minutes), and nobody can follow them. Then a named value that is used more than FAR layers
 away is referred to by its name there."""
+LONG = 14
+"""A folded drawing of more layers runs from top to bottom."""
 ROUGH = " splines=line nslimit=0.5 nslimit1=2 mclimit=0.1"
 """Straight arrows and a less patient placement, if that was not enough."""
 
@@ -56,7 +40,8 @@ class Drawing:
     """A drawing of a graph: shows itself in notebooks, and saves itself as a file.
 
     Attributes:
-        source: the DOT text.
+        source: the DOT text, from which every picture is made.
+        records: what it shows; None for one made of DOT text.
 
     Example:
         >>> import minigrad as mg
@@ -67,8 +52,9 @@ class Drawing:
         (True, True)
     """
 
-    def __init__(self, source: str) -> None:
+    def __init__(self, source: str, found: Records | None = None) -> None:
         self.source = source
+        self.records = found
 
     def __str__(self) -> str:
         return self.source
@@ -87,8 +73,22 @@ class Drawing:
         """The drawing as a PDF document."""
         return render(self.source, "pdf")
 
+    def mermaid(self) -> str:
+        """The drawing as a Mermaid flowchart, which GitHub and many notebooks show; see :mod:`minigrad.viz.mermaid`."""
+        return mermaid.translate(self.source)
+
+    def tikz(self) -> str:
+        """The drawing as a standalone LaTeX document, see :mod:`minigrad.viz.tikz`."""
+        return tikz.document(render(self.source, "json"))
+
+    def text(self) -> str:
+        """The drawing as a table of text, that of :func:`explain`."""
+        if self.records is None:
+            raise ValueError("text: this Drawing was made of DOT text alone; draw the graph with viz.draw, or use viz.explain")
+        return table(self.records)
+
     def save(self, path: str | os.PathLike[str]) -> Path:
-        """Write a file of the kind that the path's suffix says: .svg, .png, .pdf, or .dot (.gv) for the source.
+        """Write a file of the kind that the path's suffix says: .svg, .png, .pdf, .dot (or .gv), .mmd, .tex or .txt.
 
         The file appears when it is complete, or not at all.
 
@@ -99,18 +99,11 @@ class Drawing:
             ValueError: if the suffix is none of these.
         """
         path = Path(path)
-        suffix = path.suffix.lower().removeprefix(".")
-        if suffix not in SUFFIXES:
-            raise ValueError(
-                f"save: cannot write {path.name!r}; the suffix says the format: {', '.join('.' + s for s in SUFFIXES)}"
-            )
-        if suffix == "png":
-            content = self.png()
-        elif suffix == "pdf":
-            content = self.pdf()
-        else:
-            content = (self.svg() if suffix == "svg" else self.source).encode()
-        write(path, content)
+        make = FORMATS.get(path.suffix.lower())
+        if make is None:
+            raise ValueError(f"save: cannot write {path.name!r}; the suffix says the format: {', '.join(FORMATS)}")
+        content = make(self)
+        write(path, content if isinstance(content, bytes) else content.encode())
         return path
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
@@ -120,34 +113,71 @@ class Drawing:
         return f"<Drawing, {len(self.source)} characters of DOT: .svg(), .png(), .pdf(), .save(path), .source>"
 
 
+FORMATS: dict[str, Callable[[Drawing], str | bytes]] = {
+    ".svg": Drawing.svg,
+    ".png": Drawing.png,
+    ".pdf": Drawing.pdf,
+    ".dot": str,
+    ".gv": str,
+    ".mmd": lambda drawing: drawing.mermaid() + "\n",
+    ".tex": Drawing.tikz,
+    ".txt": lambda drawing: drawing.text() + "\n",
+}
+"""What :meth:`Drawing.save` writes, by suffix."""
+
+
 def draw(
     t: Any,
     *,
     gradient: Any = None,
     backward: bool | None = None,
     edges: Edges = "contribution",
-    rankdir: Literal["LR", "TB", "RL", "BT"] = "LR",
+    flow: Flow = "both",
+    show: str | Iterable[str] = SHOW,
+    arrays: Arrays = "summary",
+    lines: bool = False,
+    rankdir: Rankdir | None = None,
     legend: bool = True,
     title: str = "",
-    limit: int | None = LIMIT,
+    depth: int | None = None,
+    fold: Fold = "auto",
+    unfold: Sequence[str] = (),
+    limit: int | None = None,
 ) -> Drawing:
     """Draw the graph that made ``t``: for every value its name, operation, shape, value and gradient.
 
     The number on an arrow is what flows back along it: its contribution to the gradient of the value that it leaves. A value's
-    gradient is the sum of the numbers on the arrows that leave it.
+    gradient is the sum of the numbers on the arrows that leave it. An arrow is the wider the larger its contribution is, by the
+    logarithm of its norm; dashed if it is below zero, dotted if it is zero, double if it is not finite.
 
     Args:
-        t: a Tensor, before or after ``t.backward()``. Before it, there are no gradients to show.
+        t: a Tensor, before or after ``t.backward()``. Before it, there are no gradients to show. Or an error that an operation
+            raised: the graph up to there, the operation that failed, and the shapes that it was given.
         gradient: the upstream gradient to start from. By default the one that ``t.backward()`` started from, or 1 for a scalar.
         backward: True computes gradients for the drawing only (no ``.grad`` changes); False leaves them out.
         edges: what to write on the arrows: "contribution", "local" (the local gradient), "both" or "none".
-        rankdir: where the graph runs: "LR" left to right, "TB" top to bottom, "RL", "BT".
+        flow: "both" passes; "forward": values only; "backward": gradients only, along arrows that run from ``t`` back to what a
+            gradient reaches.
+        show: what a box says beside its name: some of "op", "gate", "shape", "dtype", "value", "gradient", "module" (the path of
+            the module that ran it) and "line" (the line of your program, kept inside ``with mg.inspect():``), with commas between.
+        arrays: large arrays as a "summary" (mean, std, min, max, zeros, what is not finite), or as a "heatmap" or "histogram".
+        lines: True adds "line" to ``show``.
+        rankdir: where the graph runs: "LR" left to right, "TB" top to bottom, "RL", "BT". By default "LR" while it fits.
         legend: whether to explain the boxes and colours below the drawing.
         title: a heading.
-        limit: at most so many values, those nearest to ``t``; None draws all (slow beyond a few hundred).
+        depth: how many levels of modules are opened; deeper ones are folded to one box each. 0 folds the outermost ones.
+        fold: "auto" folds what does not fit: modules, equal pieces in a row (blocks, time steps), chains of operations, so that a
+            graph of any size has at most about 150 boxes, each of which says what is inside. True folds equal pieces
+            wherever they are; False nothing. A list of patterns, such as ``["encoder", "layers.*", "BasicBlock"]``, folds the
+            modules whose path or class matches one.
+        unfold: patterns of modules to open.
+        limit: instead of folding, at most so many values, those nearest to ``t``.
 
     Returns:
         A :class:`Drawing`.
+
+    Raises:
+        ValueError: if an argument is none of the words above, or two of them contradict each other.
 
     Example:
         >>> import minigrad as mg
@@ -159,192 +189,131 @@ def draw(
         >>> "<B>q</B>" in drawing.source
         True
     """
-    if rankdir not in ("LR", "TB", "RL", "BT"):
-        raise ValueError(f"rankdir={rankdir!r}: expected 'LR', 'TB', 'RL' or 'BT'")
-    if edges not in ("contribution", "local", "both", "none"):
-        raise ValueError(f"edges={edges!r}: expected 'contribution', 'local', 'both' or 'none'")
-    found = records(t, gradient=gradient, backward=backward, limit=limit)
-    return Drawing(source(found, edges=edges, rankdir=rankdir, legend=legend, title=title))
+    words = {"rankdir": (rankdir or "LR", Rankdir), "edges": (edges, Edges), "flow": (flow, Flow), "arrays": (arrays, Arrays)}
+    for argument, (word, allowed) in words.items():
+        if word not in get_args(allowed):
+            raise ValueError(f"{argument}={word!r}: expected one of {', '.join(map(repr, get_args(allowed)))}")
+    asked = frozenset(word.strip() for word in (show.split(",") if isinstance(show, str) else show)) - {""}
+    if not asked <= set(SHOWN):
+        raise ValueError(f"show={show!r}: {', '.join(sorted(asked - set(SHOWN)))}: expected some of {', '.join(SHOWN)}")
+    if (flow, backward) in (("forward", True), ("backward", False)):
+        raise ValueError(f"flow={flow!r} contradicts backward={backward}; leave one of them out")
+    backward = backward if flow == "both" else flow == "backward"
+    asked |= {"line"} if lines else set()
+    look = Look(edges=edges, rankdir=rankdir or "", legend=legend, title=title, show=asked, flow=flow, arrays=arrays)
+    if isinstance(t, BaseException):
+        if gradient is not None or backward:
+            raise ValueError("a forward pass that raised has no gradients: leave out gradient=, backward= and flow=")
+        found, labels = failure(t, limit=limit or LIMIT, colour=BACKWARD)
+        return Drawing(source(found, replace(look, labels=labels)), found)
+    if limit is None:
+        found = folded(t, gradient=gradient, backward=backward, fold=fold, depth=depth, unfold=unfold)
+    else:
+        found = records(t, gradient=gradient, backward=backward, limit=limit)
+    found = reached(found) if flow == "backward" else found
+    return Drawing(source(found, look.fitted(found)), found)
 
 
-def source(r: Records, *, edges: Edges = "contribution", rankdir: str = "LR", legend: bool = True, title: str = "") -> str:
+def reached(r: Records) -> Records:
+    """The records without the values that no gradient reaches; those whose gradient could not be known stay."""
+    known = not r.note
+    gone = {v.id for v in r.values if v.gradient is None and (known or v.kind in ("constant", "input", "frozen"))}
+    values = tuple(v for v in r.values if v.id not in gone)
+    edges = tuple(e for e in r.edges if not {e.source, e.target} & gone)
+    bundles = tuple(b for b in r.bundles if not {b.source, b.target} & gone)
+    return replace(r, values=values, edges=edges, bundles=bundles)
+
+
+def source(r: Records, look: Look) -> str:
     """The DOT text of a drawing of records."""
     layers = _layers(r)
     names = {v.id: v.name for v in r.values if v.name}
-    span = {e: layers[e.target] - layers[e.source] for e in r.edges}
+    arrows: list[Edge | Bundle] = [*r.edges, *(b for b in r.bundles if not b.lag)]
+    span = {e: layers[e.target] - layers[e.source] for e in arrows}
     far = {e: n for e, n in span.items() if n > FAR and e.source in names} if sum(span.values()) > CAREFUL else {}
     rough = sum(span.values()) - sum(far.values()) > CAREFUL
+    tall = max(layers.values(), default=0) > (LONG if r.groups else FAR * LONG)
     lines = [
         "digraph minigrad {",
-        f'  graph [rankdir={rankdir} fontname="{FONT}" fontsize=10 fontcolor="{INK}" nodesep=0.3 ranksep=0.5 bgcolor="white"',
-        f"    ordering=in{ROUGH if rough else ''} labelloc={'t' if title else 'b'} label={_about(r, title, legend, bool(far))}]",
+        f'  graph [rankdir={look.rankdir or ("TB" if tall else "LR")} fontname="{FONT}" fontsize=10 fontcolor="{INK}" nodesep=0.3 '
+        f'ranksep={0.35 if tall else 0.5} bgcolor="white"',
+        f"    ordering=in{ROUGH if rough else ''} labelloc={'t' if look.title else 'b'} label={legend.about(r, look, bool(far))}]",
         f'  node [shape=box margin="0.06,0.04" fontname="{FONT}" fontsize=11 fontcolor="{INK}"]',
         f'  edge [fontname="{FONT}" fontsize=10 fontcolor="{BACKWARD}" color="{LINE}" arrowsize=0.7]',
     ]
-    body = [_node(value) for value in r.values]
+    framed: dict[str, list[str]] = defaultdict(list)
+    for value in r.values:
+        framed[value.group].append(boxes.node(value, look))
+    for group in r.groups:
+        if not group.frame:
+            framed[group.group].append(frames.box(group, look))
+    body = frames.nested(r, framed)
     if r.hidden:
         text = f"\N{HORIZONTAL ELLIPSIS} {r.hidden} more value{'s' * (r.hidden > 1)} (limit={len(r.values)})"
         body.append(f'  more [label="{text}" {KINDS["hidden"][1]} fontcolor="{FAINT}"]')
         body += [f"  more -> {cut} [style=dotted]" for cut in r.cut]
         body += [f"  {v.id} -> more [style=dotted]" for v in r.values if v.unseen]
-    made = {v.id for v in r.values if v.op}  # the path from value to value runs straight, the leaves stand beside it
+    made = _path(r)
+    repeats = {v.id: 1 for v in r.values} | {g.id: g.repeat for g in r.groups}
     references: dict[tuple[str, str], str] = {}
-    for e in r.edges:
+    for e in (*r.edges, *r.bundles):
         start = e.source
         if e in far:
             start = references.setdefault((e.source, e.target), f"r{len(references)}")
             if start == f"r{len(references) - 1}":
                 label = f"<I>{escape(fmt.plain(names[e.source]))}</I>"
                 body.append(f"  {start} [label=<{label}> {KINDS['reference'][1]}]")
-        body.append(_edge(e, start, edges, straight=e.source in made))
+        straight = e.source in made
+        body.append(
+            boxes.arrow(e, start, look, straight)
+            if isinstance(e, Edge)
+            else frames.bundle(replace(e, source=start), look, repeats | {start: repeats[e.source]}, straight)
+        )
     return "\n".join([*lines, *body, "}"]) + "\n"
 
 
+def _path(r: Records) -> set[str]:
+    """What stands on the path from the data to the output, which runs straight; what is made of parameters alone stands beside it."""
+    made = {v.id for v in r.values if v.op} | {g.id for g in r.groups if g.operations}
+    reached = {v.id for v in r.values if v.kind == "input"} | {g.id for g in r.groups if g.kind == "constants"}
+    users: dict[str, list[str]] = defaultdict(list)
+    for e in (*r.edges, *r.bundles):
+        users[e.source].append(e.target)
+    waiting = list(reached)
+    while waiting:
+        new = set(users[waiting.pop()]) - reached
+        reached |= new
+        waiting += new
+    return made & reached if r.output in reached else made
+
+
 def _layers(r: Records) -> dict[str, int]:
-    """About where Graphviz will place each value: one layer after its operands; what has none, right before its first use."""
-    operands: dict[str, list[str]] = {v.id: [] for v in r.values}
-    first: dict[str, int] = {}
-    layers: dict[str, int] = {}
-    for e in r.edges:
-        operands[e.target].append(e.source)
-    for v in r.values:
-        layers[v.id] = 1 + max((layers[source] for source in operands[v.id]), default=0)
-        for source in operands[v.id]:
-            first[source] = min(first.get(source, layers[v.id]), layers[v.id])
-    return {key: layer if operands[key] else first.get(key, 1) - 1 for key, layer in layers.items()}
-
-
-# Boxes
-def _node(v: Value) -> str:
-    name = f"<B>{escape(fmt.plain(v.name))}</B>" if v.name else ""
-    if v.kind == "constant":
-        return f"  {v.id} [label=<{_small(v.value, v.shape)}> {KINDS[v.kind][1]} tooltip={_quote('constant')}]"
-    symbol = fmt.SYMBOLS.get(v.op, "")
-    made = escape(" ".join(part for part in (symbol, v.op, v.asked) if part))
-    head = f"{name} &#160; {made}" if name and made else name or (f"<B>{made}</B>" if made else v.kind)
-    table = [f'<TR><TD ALIGN="LEFT" COLSPAN="2">{head}</TD></TR>']
-    faint = [v.gate] if v.gate else []
-    if v.shape:
-        faint.append(f"{fmt.shape(v.shape)} {v.dtype}")
-    table += [
-        f'<TR><TD ALIGN="LEFT" COLSPAN="2"><FONT POINT-SIZE="9" COLOR="{FAINT}">{escape(t)}</FONT></TD></TR>' for t in faint
-    ]
-    table.append("<HR/>")
-    table.append(_row("value now" if v.later else "value", v.value, FORWARD))
-    if v.gradient is not None:
-        table.append(_row("gradient", v.gradient, BACKWARD))
-    if v.accumulated is not None:
-        table.append(_row(".grad", v.accumulated, BACKWARD))
-    inside = "".join(table)
-    label = f'<<TABLE BORDER="0" CELLBORDER="0" CELLSPACING="0" CELLPADDING="2">{inside}</TABLE>>'
-    return f"  {v.id} [label={label} {KINDS[v.kind][1]} tooltip={_quote(_tip(v))}]"
-
-
-def _row(label: str, array: Array | None, colour: str) -> str:
-    side = "TOP" if array is not None and array.ndim else "BOTTOM"
-    return (
-        f'<TR><TD ALIGN="LEFT" VALIGN="{side}"><FONT COLOR="{colour}">{label}&#160;</FONT></TD>'
-        f'<TD ALIGN="RIGHT">{_cell(array, colour)}</TD></TR>'
-    )
-
-
-def _cell(array: Array | None, colour: str) -> str:
-    """A value inside a box: in full if it is small, else in summary."""
-    if array is None:
-        return f'<FONT POINT-SIZE="9" COLOR="{FAINT}"><I>not kept: mg.inspect()</I></FONT>'
-    if array.ndim == 0:
-        return f'<FONT COLOR="{colour}"><B>{escape(fmt.number(array[()]))}</B></FONT>'
-    if fmt.is_small(array):
-        return _matrix(fmt.rows(array), colour)
-    told = "".join(
-        f'<TR><TD ALIGN="LEFT"><FONT POINT-SIZE="9" COLOR="{FAINT}">{escape(label)}</FONT></TD>'
-        f'<TD ALIGN="RIGHT"><FONT POINT-SIZE="10" COLOR="{colour}">{escape(text)}</FONT></TD></TR>'
-        for label, text in fmt.summary(array)
-    )
-    return f'<TABLE BORDER="0" CELLBORDER="0" CELLSPACING="0" CELLPADDING="1">{told}</TABLE>'
-
-
-def _matrix(rows: list[list[str]], colour: str) -> str:
-    """Rows of numbers between upright bars, aligned to the right."""
-    told = "".join(
-        "<TR>" + "".join(f'<TD ALIGN="RIGHT"><FONT COLOR="{colour}">{escape(x)}</FONT></TD>' for x in row) + "</TR>"
-        for row in rows
-    )
-    return f'<TABLE BORDER="1" SIDES="LR" COLOR="{colour}" CELLBORDER="0" CELLSPACING="0" CELLPADDING="2">{told}</TABLE>'
-
-
-def _small(array: Array | None, shape: tuple[int, ...] | None) -> str:
-    """A value without a box of its own rows: a constant, or what is written on an arrow."""
-    if array is None:
-        return "<I>not kept</I>"
-    return (
-        escape(fmt.line(array, fmt.GIVEN))
-        if fmt.is_small(array) and array.size <= 4
-        else escape(f"array {fmt.shape(shape or ())}")
-    )
-
-
-def _tip(v: Value) -> str:
-    """What a viewer shows when the pointer rests on a box."""
-    parts = [f"{v.op}: {v.math}" if v.math else v.op or v.kind, ".".join(v.scope), v.where]
-    return ", ".join(p for p in parts if p)
-
-
-# Arrows
-def _edge(e: Edge, start: str, show: Edges, straight: bool) -> str:
-    told = []
-    if show in ("contribution", "both") and e.contribution is not None:
-        told.append(_flow(e.contribution))
-    if show in ("local", "both") and e.local is not None:
-        told.append(f'<FONT COLOR="{INK}">local {_flow(e.local)}</FONT>')
-    label = "<BR/>".join(f"&#160;{text}&#160;" for text in told)  # clear of the arrow's line
-    attributes = [f"label=<{label}>"] if label else []
-    attributes += ["weight=4"] if straight else []
-    if e.rule:
-        attributes.append(f"tooltip={_quote(f'operand {e.operand + 1}: {e.rule}')}")
-    return f"  {start} -> {e.target}" + (f" [{' '.join(attributes)}]" if attributes else "")
-
-
-def _flow(array: Array) -> str:
-    if array.ndim == 0:
-        return escape(fmt.number(array[()]))
-    return escape(fmt.line(array)) if array.ndim <= 2 and 0 < array.size <= 3 else f"norm {escape(fmt.norm(array))}"
-
-
-def _about(r: Records, title: str, legend: bool, references: bool) -> str:
-    """The graph's label: title, legend, what could not be shown. A label of its own for the title would take a cluster, in which
-    Graphviz does not keep operands in their order.
-    """
-    rows = []
-    if title:
-        rows.append(f'<FONT POINT-SIZE="14"><B>{escape(fmt.plain(title, 200))}</B></FONT>')
-    if legend:
-        kinds = [kind for kind in LEGEND if (references and kind == "reference") or any(v.kind == kind for v in r.values)]
-        told = {kind: "<I>name</I>: " * (kind == "reference") + KINDS[kind][0] for kind in kinds}
-        cells = [f'<TABLE CELLPADDING="3" {LEGEND[kind]}><TR><TD>{told[kind]}</TD></TR></TABLE>' for kind in kinds]
-        cells.append(f'<FONT COLOR="{FORWARD}">value</FONT>')
-        if r.differentiated:
-            cells.append(f'<FONT COLOR="{BACKWARD}">gradient; on an arrow: what flows back along it</FONT>')
-        row = "".join(f"<TD>{cell}</TD>" for cell in cells)
-        rows.append(f'<TABLE BORDER="0" CELLBORDER="0" CELLSPACING="0" CELLPADDING="4"><TR>{row}</TR></TABLE>')
-    if r.note:
-        rows.append(f'<FONT COLOR="{BACKWARD}">{escape(fmt.plain(r.note, 400))}</FONT>')
-    if not rows:
-        return '""'
-    gap = '<TR><TD HEIGHT="12"></TD></TR>'
-    inside = "".join(f"<TR><TD>{row}</TD></TR>" for row in rows)
-    return f'<<TABLE BORDER="0" CELLSPACING="0">{inside + gap if title else gap + inside}</TABLE>>'
-
-
-def _quote(text: str) -> str:
-    return '"' + fmt.plain(text, 400).replace("\\", "\\\\").replace('"', '\\"') + '"'
+    """About where Graphviz will place each box: one layer after its operands; what has none, right before its first use."""
+    keys = [*(v.id for v in r.values), *(g.id for g in r.groups if not g.frame)]
+    operands: dict[str, list[str]] = {key: [] for key in keys}
+    users: dict[str, list[str]] = {key: [] for key in keys}
+    for e in (*r.edges, *r.bundles):
+        if isinstance(e, Edge) or not e.lag:
+            operands[e.target].append(e.source)
+            users[e.source].append(e.target)
+    missing = {key: len(operands[key]) for key in keys}
+    layers = dict.fromkeys(keys, 1)
+    ready = [key for key in keys if not missing[key]]
+    for key in ready:  # which grows meanwhile
+        for user in users[key]:
+            layers[user] = max(layers[user], layers[key] + 1)
+            missing[user] -= 1
+            if not missing[user]:
+                ready.append(user)
+    beside = {key: min((layers[user] for user in users[key]), default=1) - 1 for key in keys}
+    return {key: layer if operands[key] else beside[key] for key, layer in layers.items()}
 
 
 # Rendering
 _one_at_a_time = threading.Lock()
 
 
-def render(dot: str, kind: Literal["svg", "png", "pdf"]) -> bytes:
+def render(dot: str, kind: Literal["svg", "png", "pdf", "json"]) -> bytes:
     """Render DOT text with the Graphviz that pygraphviz carries or, without it, with the ``dot`` program.
 
     Raises:

@@ -75,14 +75,15 @@ def summary(array: Array, digits: int = DIGITS) -> list[tuple[str, str]]:
             mean, std = wide.mean(), wide.std()
         size, of = (np.abs(finite), " size") if finite.dtype.kind == "c" else (finite, "")
         if (finite == finite.flat[0]).all():
-            return [("all" if finite.size == n else "finite ones", number(finite.flat[0], digits)), *_not_finite(array)]
+            return [("all" if finite.size == n else "finite ones", number(finite.flat[0], digits)), *not_finite(array)]
         told += [("mean", number(mean, digits)), ("std", number(std, digits))]
         told += [(f"min{of}", number(size.min(), digits)), (f"max{of}", number(size.max(), digits))]
     zeros = n - int(np.count_nonzero(array))
-    return told + [("zeros", f"{zeros} of {n}")] * bool(zeros) + _not_finite(array)
+    return told + [("zeros", f"{zeros} of {n}")] * bool(zeros) + not_finite(array)
 
 
-def _not_finite(array: Array) -> list[tuple[str, str]]:
+def not_finite(array: Array) -> list[tuple[str, str]]:
+    """How many entries are NaN, and how many infinite, where any are."""
     if array.dtype.kind in "iu":
         return []
     counts = ("nan", np.isnan(array)), ("inf", np.isinf(array))

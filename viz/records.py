@@ -7,7 +7,7 @@ engine's own backward loop runs once more over the same values, and a callback w
 from __future__ import annotations
 
 from collections import Counter, defaultdict, deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,7 +15,7 @@ import numpy as np
 
 from minigrad import backend, guards, naming
 from minigrad.errors import ChangedValueError, MinigradError, NotInGraphError, ShapeError
-from minigrad.graph import Absent, Handle, Node, pull_back
+from minigrad.graph import Absent, Handle, Node, Watch, pull_back
 from minigrad.viz import formula
 
 Array = np.ndarray[Any, Any]
@@ -32,7 +32,8 @@ class Value:
 
     Attributes:
         id: a short key, ``n0``, ``n1``, ... in the order of creation.
-        kind: ``"input"``, ``"parameter"`` (a leaf that asks for a gradient), ``"constant"``, ``"op"`` or ``"output"``.
+        kind: ``"input"``, ``"parameter"`` (a leaf that asks for a gradient), ``"frozen"`` (a Parameter that
+            does not), ``"constant"``, ``"op"`` or ``"output"``.
         name: the user's name for it: the tensor's own, or else the variable that holds it; None where there is none.
         op: the operation that made it; "" for what the user made.
         gate: that operation's gate pattern in words.
@@ -48,6 +49,7 @@ class Value:
         where: file and line of the user's program, kept while inspecting.
         unseen: how many of its uses are by values that a limit left out.
         later: whether ``value`` is the tensor's present one, because the graph did not keep the one it computed with.
+        group: id of the innermost frame that it stands in; "" outside of all.
     """
 
     id: str
@@ -68,6 +70,7 @@ class Value:
     where: str
     unseen: int
     later: bool
+    group: str = ""
 
     @property
     def label(self) -> str:
@@ -98,6 +101,80 @@ class Edge:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Group:
+    """Many nodes of the graph as one box, or a frame around boxes. Every node is in one box, so the counts of all boxes add up.
+
+    Attributes:
+        id: ``g0``, ``g1``, ... in the order of creation.
+        kind: ``"module"``; ``"loop"`` (equal steps, one after the other, with the same weights: a state is handed on), ``"repeat"``
+            (other equal pieces in a row), ``"chain"`` (each value used by the next operation only), ``"block"`` (neighbours);
+            ``"op"`` (an operation that a repeat or loop around it repeats), ``"leaves"``, ``"constants"`` (arrays that are no nodes).
+        name: the module's name in its parent, the operation's, or the leaf's.
+        type: the module's class, where it is known.
+        path: the scope.
+        frame: whether it is drawn as a frame around its members.
+        group: id of the frame around it; "" outside of all.
+        repeat: how often it comes. A frame that repeats shows one copy, whose boxes stand for those of all copies.
+        operations: how many operations are inside, all copies counted.
+        leaves: how many leaves are inside; of ``"constants"``, how many arrays.
+        parameters: how many numbers the leaves that ask for a gradient hold.
+        made: the operations inside as (name, how many), the most frequent first.
+        label: what the user calls its output.
+        shape: of its output; None where it has several shapes.
+        dtype: likewise, or "".
+        outputs: how many values are used outside.
+        gradient: the norm of the gradient at the output, one for each copy; empty where it is not known.
+        weights: the norm of the gradient of the leaves inside.
+        held: whether ``weights`` is of the leaves' ``.grad``, because this backward pass cannot be run again.
+    """
+
+    id: str
+    kind: str
+    name: str
+    type: str
+    path: tuple[str, ...]
+    frame: bool
+    group: str
+    repeat: int
+    operations: int
+    leaves: int
+    parameters: int
+    made: tuple[tuple[str, int], ...]
+    label: str
+    shape: tuple[int, ...] | None
+    dtype: str
+    outputs: int
+    gradient: tuple[float, ...]
+    weights: float | None
+    held: bool
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Bundle:
+    """All uses of the values of one box by the operations of another, where one of the two is a :class:`Group`.
+
+    Attributes:
+        source: id of a value or group.
+        target: id of a value or group.
+        count: how many uses.
+        contribution: what flows back along them in all, where they are uses of one value.
+        norm: the Euclidean norm of what flows back: of ``contribution``, or else over all uses, each by itself.
+        lag: 0; from one copy of a repeat to a later one, how many copies later.
+        label: what the user calls the value that is handed on.
+        shape: its shape, if all have the same.
+    """
+
+    source: str
+    target: str
+    count: int
+    contribution: Array | None
+    norm: float | None
+    lag: int
+    label: str
+    shape: tuple[int, ...] | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Records:
     """A graph, ready to be shown.
 
@@ -109,6 +186,8 @@ class Records:
         hidden: how many more values the graph has, further from the output.
         cut: ids of the values that some of those are operands of.
         note: what could not be shown, and what to do about it; "" if nothing.
+        groups: what was folded, and the frames around modules and repeats, those outside first.
+        bundles: the edges from and to what was folded.
     """
 
     values: tuple[Value, ...]
@@ -118,6 +197,8 @@ class Records:
     hidden: int
     cut: tuple[str, ...]
     note: str
+    groups: tuple[Group, ...] = ()
+    bundles: tuple[Bundle, ...] = ()
 
     def __getitem__(self, key: str) -> Value:
         """The value with that id or, failing that, the newest of that name."""
@@ -171,17 +252,18 @@ def records(t: Any, *, gradient: Any = None, backward: bool | None = None, limit
         raise ValueError(f"limit={limit}: expected at least 1, or None for the whole graph")
     root = t.node
     if root is None:
-        return _alone(t)
-    graph = _everything(root)
+        return alone(t)
+    graph = everything(root)
     shown, hidden, uses = _nearest(root, graph, limit)
-    seed = _seed(t, root, gradient, backward)
-    gradients, parts, note = _differentiate(root, graph, shown, seed) if seed is not None else ({}, {}, "")
-    names, handles = _user_names(t, graph, shown)
-    return _assemble(root, shown, hidden, uses, seed is not None, gradients, parts, names, handles, note)
+    seed = seed_of(t, root, gradient, backward)
+    targets = {key[0] for key in shown if key[0] is not None}
+    gradients, parts, note = differentiate(root, graph, targets, seed) if seed is not None else ({}, {}, "")
+    names, handles = user_names(t, {id(node) for node in graph}, {key[2] for key in shown if key[1] == -1})
+    return assemble(root, shown, hidden, uses, seed is not None, gradients, parts, names, handles, note)
 
 
 # Which values there are
-def _everything(root: Node) -> list[Node]:
+def everything(root: Node) -> list[Node]:
     """``root`` and all it was made from, oldest first, gradient or not (a loop: a graph can be a million operations deep)."""
     found, stack = {root}, [root]
     while stack:
@@ -192,7 +274,7 @@ def _everything(root: Node) -> list[Node]:
     return sorted(found, key=lambda node: node.order)
 
 
-def _key(node: Node, i: int) -> Key | None:
+def key_of(node: Node, i: int) -> Key | None:
     """What operand ``i`` of ``node`` is shown as. An array that is used twice is one box; a number is written at each use."""
     parent = node.parents[i]
     if parent is not None:
@@ -213,7 +295,7 @@ def _nearest(root: Node, graph: list[Node], limit: int | None) -> tuple[dict[Key
         node = queue.popleft()[0]
         for i in range(len(node.parents)) if node is not None else ():
             assert node is not None
-            key = _key(node, i)
+            key = key_of(node, i)
             if key is None:
                 continue
             uses[key] += 1
@@ -223,21 +305,21 @@ def _nearest(root: Node, graph: list[Node], limit: int | None) -> tuple[dict[Key
             elif key != start:
                 user, j = place[key]
                 # Read a node's value where it was kept; list a constant before its oldest use.
-                if not _is_kept((user, j)) if key[0] is not None else node.order < user.order:
+                if not is_kept((user, j)) if key[0] is not None else node.order < user.order:
                     place[key] = (node, i)
     keys = list(place)
     kept = keys[:limit]
     return {key: place[key] for key in kept}, len(keys) - len(kept), uses
 
 
-def _is_kept(place: tuple[Node, int]) -> bool:
+def is_kept(place: tuple[Node, int]) -> bool:
     node, i = place
     value = node.saved[i + 1] if node.saved else None
     return value is not None and not isinstance(value, Absent)
 
 
 # Gradients
-def _seed(t: Handle, root: Node, gradient: Any, backward: bool | None) -> Any:
+def seed_of(t: Handle, root: Node, gradient: Any, backward: bool | None) -> Any:
     """The gradient to start from; None if none are to be shown."""
     if backward is False:
         if gradient is not None:
@@ -260,10 +342,12 @@ def _seed(t: Handle, root: Node, gradient: Any, backward: bool | None) -> Any:
     return gradient
 
 
-def _differentiate(
-    root: Node, graph: list[Node], shown: Iterable[Key], seed: Any
+def differentiate(
+    root: Node, graph: list[Node], targets: set[Node], seed: Any, watch: Watch | None = None, more: Collection[Node] = ()
 ) -> tuple[dict[Node, Any], dict[tuple[Node, int], tuple[Any, Any]], str]:
-    """Run the engine's backward loop over what the graph still holds; what each node and each edge got.
+    """Run the engine's backward loop over what the graph still holds; what each of ``targets`` and each edge from it got.
+
+    ``watch`` sees every contribution; the gradients of ``more`` are returned too.
 
     A node whose rules cannot run any more (large values are dropped after their use) leaves the gradients of its operands
     unknown, and so on down from there. Only complete gradients are shown.
@@ -275,18 +359,19 @@ def _differentiate(
             if parent is not None and parent.requires_grad and (node in unknown or not _can_run(node, i)):
                 unknown.add(parent)
     wanted = {node for node in graph if node.requires_grad and node not in unknown}
-    targets = {key[0] for key in shown if key[0] is not None}
     parts: dict[tuple[Node, int], tuple[Any, Any]] = {}
 
     def write_down(node: Node, i: int, g: Any, part: Any) -> None:
         if node in targets:
             parts[node, i] = part, _local(node, i, g)
+        if watch is not None:
+            watch(node, i, g, part)
 
     note = "Some gradients are not shown: the values they need were not kept. Record inside `with mg.inspect():`."
     try:
         _verify(wanted)
         with np.errstate(all="ignore"):  # whatever there is to warn about, forward and backward have already warned about
-            gradients = pull_back({root: seed}, wanted, retain=True, targets=targets, watch=write_down)
+            gradients = pull_back({root: seed}, wanted, retain=True, targets=targets.union(more), watch=write_down)
     except MinigradError as error:
         return {}, {}, f"Gradients are not shown: {error}"
     return gradients, parts, note if unknown else ""
@@ -320,13 +405,13 @@ def _local(node: Node, i: int, g: Any) -> Any:
 
 
 # Names
-def _user_names(t: Handle, graph: list[Node], shown: dict[Key, tuple[Node, int]]) -> tuple[dict[int, str], dict[int, Handle]]:
+def user_names(t: Handle, nodes: set[int], arrays: set[int]) -> tuple[dict[int, str], dict[int, Handle]]:
     """The names of the user's variables, by identity of a node or array, and the tensors found on the way."""
-    nodes = {id(node) for node in graph}
-    arrays = {key[2] for key in shown if key[1] == -1}
     handles: dict[int, Handle] = {id(t.node): t}
 
     def identify(value: Any) -> int | None:
+        if hasattr(type(value), "named_parameters"):  # a module: which of its parameters are frozen
+            handles.update((id(p.node), p) for _, p in value.named_parameters() if not p.requires_grad and id(p.node) in nodes)
         if isinstance(value, Handle):
             if value.node is not None:
                 if id(value.node) not in nodes:
@@ -342,8 +427,19 @@ def _user_names(t: Handle, graph: list[Node], shown: dict[Key, tuple[Node, int]]
     return {k: name for k, name in names.items() if name[0].isalpha()}, handles
 
 
+def _is_parameter(holder: Handle | None) -> bool:
+    """Whether it is a Parameter of nn, which viz does not import."""
+    return any(kind.__name__ == "Parameter" for kind in type(holder).__mro__)
+
+
 # Putting it together
-def _assemble(
+def age(key: Key, shown: dict[Key, tuple[Node, int]]) -> tuple[int, int, int]:
+    """By which values are sorted: a constant comes right before the first operation that uses it."""
+    node, user = key[0], shown[key]
+    return (node.order, 1, 0) if node is not None else (user[0].order, 0, user[1])
+
+
+def assemble(
     root: Node,
     shown: dict[Key, tuple[Node, int]],
     hidden: int,
@@ -355,11 +451,7 @@ def _assemble(
     handles: dict[int, Handle],
     note: str,
 ) -> Records:
-    def age(key: Key) -> tuple[int, int, int]:
-        node, user = key[0], shown[key]
-        return (node.order, 1, 0) if node is not None else (user[0].order, 0, user[1])
-
-    ordered = sorted(shown, key=age)
+    ordered = sorted(shown, key=lambda key: age(key, shown))
     ids = {key: f"n{n}" for n, key in enumerate(ordered)}
     values: list[Value] = []
     edges: list[Edge] = []
@@ -372,15 +464,15 @@ def _assemble(
         values.append(_value(ids[key], node, place, root, gradients.get(node), names, handles))
         rules = formula.formulas(node.op) if node.op is not None else ()
         for i in range(len(node.parents)):
-            operand = _key(node, i)
+            operand = key_of(node, i)
             if operand in ids:
                 part, local = parts.get((node, i), (None, None))
-                edges.append(Edge(ids[operand], ids[key], i, rules[i] if i < len(rules) else "", _plain(part), _plain(local)))
+                edges.append(Edge(ids[operand], ids[key], i, rules[i] if i < len(rules) else "", plain(part), plain(local)))
             elif operand is not None and ids[key] not in cut[-1:]:
                 cut.append(ids[key])
     seen = Counter(e.source for e in edges)
     values = [replace(v, unseen=uses[key] - seen[v.id]) for key, v in zip(ordered, values)] if hidden else values
-    return Records(tuple(values), tuple(edges), ids[root, 0, 0], differentiated, hidden, tuple(cut), note)
+    return Records(tuple(values), tuple(edges), ids.get((root, 0, 0), ""), differentiated, hidden, tuple(cut), note)
 
 
 def _value(
@@ -390,7 +482,7 @@ def _value(
     user, i = place
     kept = node.saved[0] if node.saved else None
     kept = None if isinstance(kept, Absent) else kept
-    if kept is None and i >= 0 and _is_kept(place):
+    if kept is None and i >= 0 and is_kept(place):
         kept = user.saved[i + 1]
     later = kept is None and holder is not None and op is None and node is not root
     if kept is None and holder is not None:
@@ -402,14 +494,16 @@ def _value(
         if op is not None
         else "parameter"
         if node.requires_grad
+        else "frozen"
+        if _is_parameter(holder)
         else "input"
     )
-    own = gradient if gradient is None else _plain(gradient)
-    held = _plain(getattr(node.grad, "_data", node.grad)) if op is None else None
+    own = gradient if gradient is None else plain(gradient)
+    held = plain(getattr(node.grad, "_data", node.grad)) if op is None else None
     return Value(
         id=key, kind=kind, name=node.name or names.get(id(node)), op=op.name if op else "", gate=op.gate if op else "",
         math=op.math if op else "", operands=formula.operands(op) if op else (), rules=formula.formulas(op) if op else (), asked=formula.parameters(op, node.params) if op else "",
-        shape=tuple(node.shape), dtype=str(node.dtype), value=_plain(kept), gradient=own,
+        shape=tuple(node.shape), dtype=str(node.dtype), value=plain(kept), gradient=own,
         accumulated=held if held is not None and (own is None or not _same(held, own)) else None,
         scope=node.scope, where=str(node.where or ""), unseen=0, later=later,
     )  # fmt: skip
@@ -419,7 +513,7 @@ def _constant(key: str, constant: Key, place: tuple[Node, int], names: dict[int,
     """What is no node: a number, a raw array, or a tensor that asks for no gradient. The last two, if named, are inputs."""
     node, i = place
     raw = node.saved[i + 1]
-    value, name = _plain(raw), names.get(constant[2])
+    value, name = plain(raw), names.get(constant[2])
     holder = handles.get(constant[2])
     name = getattr(holder, "name", None) or name
     return Value(
@@ -429,10 +523,10 @@ def _constant(key: str, constant: Key, place: tuple[Node, int], names: dict[int,
     )  # fmt: skip
 
 
-def _alone(t: Handle) -> Records:
+def alone(t: Handle) -> Records:
     """The record of a tensor that no graph knows."""
     name = getattr(t, "name", None) or naming.variables(lambda v: 0 if v is t else None).get(0)
-    value = _plain(t._data)
+    value = plain(t._data)
     assert value is not None
     alone = Value(
         id="n0", kind="input", name=name, op="", gate="", math="", operands=(), rules=(), asked="", shape=value.shape,
@@ -441,7 +535,7 @@ def _alone(t: Handle) -> Records:
     return Records((alone,), (), "n0", False, 0, (), "")
 
 
-def _plain(value: Any) -> Array | None:
+def plain(value: Any) -> Array | None:
     """A value as a NumPy array that nobody can write to through the record."""
     if value is None or isinstance(value, Absent):
         return None

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from minigrad import backend
+from minigrad import backend, tracing
 from minigrad.errors import MinigradError, ShapeError
-from minigrad.graph import GRAD, record_mode, recording
+from minigrad.graph import ALL, GRAD, record_mode, recording
 from minigrad.tensor import Tensor, wrap
 
 Group = dict[str, Any]
@@ -80,6 +80,12 @@ class Optimizer(ABC):
             )
         for group in given if isinstance(given[0], dict) else [{"params": given}]:
             self.add_param_group(group)
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """A compiled step calls ``step`` anew at each replay, as it is."""
+        super().__init_subclass__(**kwargs)
+        if "step" in cls.__dict__:
+            cls.step = tracing.effect(cls.step)  # type: ignore[method-assign]
 
     @abstractmethod
     def step(self, closure: Closure | None = None) -> Any:
@@ -310,7 +316,7 @@ class Elementwise(Optimizer):
 
 def recorded(closure: Closure) -> Any:
     """Call ``closure`` with recording on, whatever surrounds the step."""
-    with record_mode(recording.get()[0] or GRAD):
+    with record_mode(ALL if recording.get()[0] == ALL else GRAD):
         return closure()
 
 

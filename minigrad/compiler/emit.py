@@ -1,0 +1,560 @@
+"""From a schedule to a Python function: straight-line NumPy calls that write into buffers planned beforehand.
+
+The text of the function is kept (``explain`` shows it). Every buffer exists once, from one replay to the next; two values share
+one where they do not live at the same time; views of buffers are made once, not at each replay.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from minigrad.compiler.program import (
+    CONSTANT,
+    DRAW,
+    INPUT,
+    OLD_GRAD,
+    RESULT,
+    STATE,
+    Call,
+    Instruction,
+    Program,
+    Ref,
+    Write,
+    owns_memory,
+)
+from minigrad.compiler.schedule import BLOCK, Item, Region, axes_of, inner, is_cut, operands
+from minigrad.tensor import wrap
+
+THREADS = min(4, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+"""Blocks are shared among so many threads: NumPy lets go of the interpreter while it computes."""
+ALONE = 4 * BLOCK
+"""A region of fewer elements is not worth waking a second thread (about 50 us)."""
+
+
+# Operations that are no ufuncs but can write into a given array: ``(out, *operands, *params)``.
+def _matmul_into(out: Any, a: Any, b: Any) -> Any:
+    if b.ndim == 2 and a.ndim > 2:
+        np.matmul(a.reshape(-1, a.shape[-1]), b, out=out.reshape(-1, b.shape[1]))
+        return out
+    return np.matmul(a, b, out=out)
+
+
+def _sum_into(out: Any, x: Any, axis: Any, keepdims: bool, dtype: Any) -> Any:
+    return np.add.reduce(x, axis=axis, dtype=dtype, out=out, keepdims=keepdims)
+
+
+def _max_into(out: Any, x: Any, axis: Any, keepdims: bool) -> Any:
+    return np.maximum.reduce(x, axis=axis, out=out, keepdims=keepdims)
+
+
+def _copy_into(out: Any, x: Any, *_: Any) -> Any:
+    np.copyto(out, x, casting="unsafe")
+    return out
+
+
+def _relu_into(out: Any, x: Any) -> Any:
+    return np.maximum(x, 0, out)
+
+
+def _where_into(out: Any, c: Any, a: Any, b: Any) -> Any:
+    if type(b) is int and b == 0 and c.dtype == bool and c.shape == out.shape and a.shape == out.shape:
+        bits = out.view(_BITS[out.itemsize])
+        np.multiply(a.view(bits.dtype), c, bits)
+        return out
+    np.copyto(out, b)
+    np.copyto(out, a, where=np.not_equal(c, 0))
+    return out
+
+
+_BITS = {2: np.int16, 4: np.int32, 8: np.int64}
+
+
+INTO: dict[str, Callable[..., Any]] = {
+    "matmul": _matmul_into,
+    "sum": _sum_into,
+    "max": _max_into,
+    "copy": _copy_into,
+    "astype": _copy_into,
+    "relu": _relu_into,
+    "where": _where_into,
+}
+"""Each is held equal to its operation, bit for bit, by a test over the table."""
+
+
+@dataclass(slots=True)
+class Plan:
+    """Where the values of a program are.
+
+    Attributes:
+        slot: the buffer of each value that has one.
+        sizes: the bytes of each buffer.
+        kept: values in memory of their own that outlives a replay: the gradients.
+    """
+
+    slot: dict[int, int]
+    sizes: list[int]
+    kept: set[int]
+
+
+def takes_out(step: Instruction, p: Program) -> bool:
+    """Whether an instruction can write into a buffer."""
+    out = p.values[step.out]
+    if not isinstance(out.array, np.ndarray | np.generic) or out.dtype.kind == "O":
+        return False
+    if isinstance(step.op.forward, np.ufunc):
+        return not step.params and any(isinstance(p.values[k].array, np.ndarray) for k in step.args)
+    if step.op.name not in INTO or any(isinstance(q, Ref) for q in step.params):
+        return False
+    if step.op.name == "matmul" and (min(len(p.values[k].shape) for k in step.args) < 2 or not out.shape):
+        return False
+    if step.op.name == "where":
+        return out.dtype.kind == "f"
+    return step.op.name != "max" or len(step.params) == 2
+
+
+def reads(item: Item) -> list[int]:
+    """The values that an item reads."""
+    if isinstance(item, Instruction):
+        return [*item.args, *(q.value for q in item.params if isinstance(q, Ref))]
+    if isinstance(item, Region):
+        return operands(item)
+    return [item.value] if isinstance(item, Write) and item.value is not None else []
+
+
+def _writes(item: Item, used: dict[int, int], at: int, region_needs: set[int]) -> list[int]:
+    if isinstance(item, Instruction):
+        return [item.out]
+    return [s.out for s in item.steps if s.out in region_needs] if isinstance(item, Region) else []
+
+
+def plan(p: Program, items: list[Item], visible: set[int]) -> tuple[Plan, dict[int, int], set[int]]:
+    """Buffers by liveness: a buffer is free again after the last reader of its value, or of any view of it."""
+    made = {s.out: s for s in p.instructions()}
+    for s in p.instructions():
+        v = p.values[s.out]
+        v.root = v.number
+        if not owns_memory(s, p):
+            for k in s.args:
+                if isinstance(p.values[k].array, np.ndarray) and np.may_share_memory(v.array, p.values[k].array):
+                    v.root = p.values[k].root
+    last: dict[int, int] = {}
+    for at, item in enumerate(items):
+        for k in reads(item):
+            last[p.values[k].root] = last[k] = at
+    for k in visible:
+        last[p.values[k].root] = len(items)
+    needs = set(last)
+    gradients = {i.value for i in items if isinstance(i, Write) and i.gradient and i.value is not None}
+    assigned = {i.value for i in items if isinstance(i, Write) and not i.gradient and i.value is not None}
+    kept = {k for k in gradients if k in made and k not in visible | assigned and owns_memory(made[k], p)}
+    fresh = visible | assigned
+    slot: dict[int, int] = {}
+    sizes: list[int] = []
+    free: list[int] = []
+    expiring: dict[int, list[int]] = {}
+
+    def take(number: int) -> None:
+        nbytes = max(p.values[number].array.nbytes, 1)
+        fits = [b for b in free if nbytes <= sizes[b] <= 2 * nbytes + 256]
+        if fits:
+            best = min(fits, key=lambda b: sizes[b])
+            free.remove(best)
+        else:
+            best = len(sizes)
+            sizes.append(nbytes)
+        slot[number] = best
+        expiring.setdefault(last.get(number, -1), []).append(best)
+
+    for at, item in enumerate(items):
+        freed = expiring.pop(at, [])
+        in_place = isinstance(item, Instruction) and item.op.elementwise and isinstance(item.op.forward, np.ufunc)
+        if isinstance(item, Instruction) and in_place:
+            out = p.values[item.out]
+            exact = {
+                slot[r]
+                for k in item.args
+                if (r := p.values[k].root) == k and k in slot and (p.values[k].shape, p.values[k].dtype) == (out.shape, out.dtype)
+            }
+            others = {slot[p.values[k].root] for k in item.args if p.values[k].root != k and p.values[k].root in slot}
+            early = [b for b in freed if b in exact - others]
+            free += early
+            freed = [b for b in freed if b not in early]
+        outs = [item.out] if isinstance(item, Instruction) and takes_out(item, p) else []
+        if isinstance(item, Region):
+            outs = [s.out for s in item.steps if s.out in needs and s.out not in item.totals]
+        for number in outs:
+            if p.values[number].root == number and number not in kept | fresh and number in last:
+                take(number)
+        free += freed
+    return Plan(slot, sizes, kept), last, fresh
+
+
+class Emitter:
+    """Writes the function, and makes what it refers to."""
+
+    def __init__(self, p: Program, items: list[Item], threads: int) -> None:
+        self.p, self.items, self.threads = p, items, threads
+        self.visible = set(p.outputs)
+        self.plan, self.last, self.fresh = plan(p, items, self.visible)
+        self.space: dict[str, Any] = {"empty": np.empty, "wrap": wrap, "copyto": np.copyto, "run_blocks": run_blocks}
+        self.static: dict[int, Any] = {}
+        self.recipes: list[Callable[[], None]] = []
+        self.lines: list[str] = []
+        self.blocks: list[str] = []
+        self.loaded: set[int] = set()
+        self.kept_nodes: list[tuple[str, Any]] = []
+        self.views = 0
+        self.bind()
+        self.write()
+
+    # Buffers
+    def bind(self) -> None:
+        """Make the buffers, and name them as the code does."""
+        p, arena = self.p, [np.empty(n, np.uint8) for n in self.plan.sizes]
+        for v in p.values:
+            if v.kind == CONSTANT:
+                self.static[v.number] = v.array
+        for number, b in self.plan.slot.items():
+            v = p.values[number]
+            self.static[number] = arena[b][: v.array.nbytes].view(v.dtype).reshape(v.shape)
+        for number in self.plan.kept:
+            v = p.values[number]
+            if self.has_out(number):
+                self.static[number] = np.empty(v.shape, v.dtype)
+        for number, array in self.static.items():
+            self.space[f"v{number}"] = array
+        for recipe in self.recipes:
+            recipe()
+
+    def has_out(self, number: int) -> bool:
+        """Whether the instruction that makes a value can write it where we say."""
+        for item in self.items:
+            if isinstance(item, Instruction) and item.out == number:
+                return takes_out(item, self.p)
+            if isinstance(item, Region) and number in inner(item):
+                return number not in item.totals
+        return False
+
+    # Text
+    def write(self) -> None:
+        for at, item in enumerate(self.items):
+            self.item(item, at)
+        inputs = [f"v{v.number}" for v in self.p.values if v.kind == INPUT]
+        returned = "".join(f"{self.name(k)}, " for k in self.p.outputs)
+        body = [*self.lines, f"return ({returned})"]
+        text = "\n".join([*self.blocks, f"def run({', '.join(inputs)}):", *(f"    {line}" for line in body)])
+        self.source = text + "\n"
+        exec(compile(self.source, "<minigrad: compiled step>", "exec"), self.space)  # noqa: S102
+        self.run = self.space["run"]
+
+    def name(self, number: int) -> str:
+        """How the code calls a value; loads it first if it lives outside."""
+        v = self.p.values[number]
+        if v.kind == CONSTANT and not isinstance(v.array, np.ndarray) and type(v.array) in (int, float, bool, type(None)):
+            return repr(v.array) if np.isfinite(v.array or 0) else f"v{number}"
+        if v.kind == STATE and number not in self.loaded:
+            self.space[f"h{number}"] = v.source[0]
+            self.lines.append(f"v{number} = h{number}._data")
+        if v.kind == OLD_GRAD and number not in self.loaded:
+            self.space[f"n{number}"] = v.source
+            self.lines.append(f"v{number} = n{number}.grad._data")
+        self.loaded.add(number)
+        return f"v{number}"
+
+    def item(self, item: Item, at: int) -> None:
+        if isinstance(item, int):
+            self.space[f"draw{item}"] = self.p.values[item].source
+            self.lines.append(f"v{item} = draw{item}()")
+        elif isinstance(item, Call):
+            self.space[f"call{at}"] = item.call
+            self.lines.append(f"call{at}()  # {item.name}")
+        elif isinstance(item, Write):
+            self.store(item, at)
+        elif isinstance(item, Region):
+            self.region(item, at)
+        else:
+            self.instruction(item)
+        if not isinstance(item, (int, Call)):
+            done = {k for k in reads(item) if self.last.get(k) == at and self.dies(k)}
+            if done:
+                self.lines.append(f"del {', '.join(f'v{k}' for k in sorted(done))}")
+
+    def dies(self, k: int) -> bool:
+        """Whether a value is a local of the function that is large enough to be let go early."""
+        v = self.p.values[k]
+        return v.kind == RESULT and k not in self.static and v.root == k and k not in self.visible and v.size > 4096
+
+    def instruction(self, step: Instruction) -> None:
+        p, out = self.p, p_value(self.p, step.out)
+        if out.root != step.out and all(k in self.static for k in reads(step)):
+            if self.static_view(step):
+                return
+        args = [self.name(k) for k in step.args]
+        params = [self.parameter(q, step, i) for i, q in enumerate(step.params)]
+        f = f"{step.op.name}_{step.out}"
+        target = f"v{step.out}"
+        if step.out in self.static and takes_out(step, p):
+            if isinstance(step.op.forward, np.ufunc):
+                self.space[f"u_{step.op.name}"] = step.op.forward
+                self.lines.append(f"u_{step.op.name}({', '.join([*args, target])})")
+            else:
+                self.space[f"into_{step.op.name}"] = INTO[step.op.name]
+                self.lines.append(f"into_{step.op.name}({', '.join([target, *args, *params])})")
+            return
+        self.space[f] = step.op.forward
+        self.lines.append(f"{target} = {f}({', '.join([*args, *params])})")
+
+    def parameter(self, q: Any, step: Instruction, i: int) -> str:
+        if isinstance(q, Ref):
+            return self.name(q.value)
+        if type(q) in (int, bool, str, type(None)) or (type(q) is tuple and all(type(e) is int for e in q)):
+            return repr(q)
+        self.space[f"q{step.out}_{i}"] = q
+        return f"q{step.out}_{i}"
+
+    def static_view(self, step: Instruction) -> bool:
+        """Make a view of a buffer once. Its values are those of the buffer at each replay."""
+
+        def make() -> Any:
+            args = [self.static[k] for k in step.args]
+            params = [self.static[q.value] if isinstance(q, Ref) else q for q in step.params]
+            return step.op.forward(*args, *params)
+
+        first = make()
+        shared = any(
+            isinstance(first, np.ndarray) and isinstance(self.static[k], np.ndarray) and np.may_share_memory(first, self.static[k])
+            for k in step.args
+        )
+        if not shared:
+            return False
+
+        def recipe() -> None:
+            self.static[step.out] = self.space[f"v{step.out}"] = make()
+
+        recipe()
+        self.recipes.append(recipe)
+        self.views += 1
+        return True
+
+    def store(self, item: Write, at: int) -> None:
+        self.space[f"t{at}"] = item.target
+        if item.value is None:
+            self.lines.append(f"t{at}.grad = None")
+            return
+        name = self.name(item.value)
+        own = item.value in self.plan.kept or item.value in self.fresh and self.p.values[item.value].kind == RESULT
+        own = own and self.p.values[item.value].root == item.value
+        given = name if own else f"{name}.copy()"
+        if item.gradient:
+            self.lines.append(f"t{at}.grad = wrap({given})")
+            if item.value in self.static:
+                self.kept_nodes.append((f"v{item.value}", item.target))
+        else:
+            self.lines.append(f"t{at}._data = {given}")
+
+    # Regions
+    def region(self, region: Region, at: int) -> None:
+        p = self.p
+        made, outside = inner(region), operands(region)
+        needed = {k for k in made if k in self.last and (self.last[k] > at or self._read_outside(k, region))}
+        outs = [k for k in needed if k not in region.totals]
+        for k in outs:
+            if k not in self.static:
+                self.name(k)
+                v = p.values[k]
+                self.space[f"d{k}"] = v.dtype
+                self.lines.append(f"v{k} = empty({v.shape}, d{k})")
+        widest = max(p.values[k].size for s in region.steps for k in (s.out, *s.args))
+        rows = widest if region.flat else region.rows
+        step = max(1, BLOCK // max(1, widest // rows))
+        body, scratch = self._block(region, set(outs))
+        names = [*(self.name(k) for k in outside if not self._literal(k)), *(f"v{k}" for k in outs)]
+        arguments = [f"v{k}" for k in outside if not self._literal(k)] + [f"v{k}" for k in outs]
+        totals = [s for s in region.steps if s.out in region.totals]
+        self.blocks += [f"def blocks{at}(lo, hi, scratch, {', '.join(arguments)}):"]
+        self.blocks += [f"    {name} = None" for name in (f"w{s.out}" for s in totals)]
+        self.blocks += [f"    for i in range(lo, hi, {step}):", f"        j = min(i + {step}, hi)", *(f"        {x}" for x in body)]
+        self.blocks += [f"    return ({''.join(f'w{s.out}, ' for s in totals)})", ""]
+        threads = self.threads if widest >= ALONE else 1
+        self.space[f"scratch{at}"] = [[np.empty(step * n, dtype) for n, dtype in scratch] for _ in range(threads)]
+        flat = "".join(f"{n}.reshape(-1), " if region.flat and self._is_full(n, region) else f"{n}, " for n in names)
+        call = f"run_blocks(blocks{at}, {rows}, {step}, scratch{at}, ({flat}))"
+        self.lines.append(f"r{at} = {call}" if totals else call)
+        for i, s in enumerate(totals):
+            self._total(s, f"r{at}", i)
+
+    def _read_outside(self, k: int, region: Region) -> bool:
+        return any(k in reads(item) for item in self.items if item is not region) or k in self.visible
+
+    def _literal(self, k: int) -> bool:
+        v = self.p.values[k]
+        return v.kind == CONSTANT and not isinstance(v.array, np.ndarray)
+
+    def _is_full(self, name: str, region: Region) -> bool:
+        full = max(self.p.values[k].size for s in region.steps for k in (s.out, *s.args))
+        return self.p.values[int(name[1:])].size == full
+
+    def _total(self, s: Instruction, result: str, i: int) -> None:
+        """A reduction over all rows from those of the blocks, block after block, whatever thread had them."""
+        a = self.p.values[s.args[0]]
+        self.space[f"x{s.out}"] = {"max": np.maximum, "min": np.minimum}.get(s.op.name, np.add)
+        self.space["combine"] = combine
+        n = int(np.prod([a.shape[k] for k in axes_of(s, len(a.shape)) or ()]))
+        divided = f" / {n}" if s.op.name == "mean" else ""
+        self.space[f"y{s.out}"] = self.p.values[s.out].shape
+        self.lines.append(f"v{s.out} = combine(x{s.out}, {result}, {i}).reshape(y{s.out}){divided}")
+
+    def _block(self, region: Region, outs: set[int]) -> tuple[list[str], list[tuple[int, Any]]]:
+        """The text of one block, and the scratch arrays that it needs: elements for each row, dtype."""
+        p, made = self.p, inner(region)
+        lines: list[str] = []
+        local: dict[int, str] = {}
+        scratch: list[tuple[int, Any]] = []
+        idle: list[tuple[int, int, Any]] = []
+        held: dict[int, tuple[int, int, Any]] = {}
+        uses: dict[int, int] = {}
+        for n, s in enumerate(region.steps):
+            for k in s.args:
+                uses[k] = n
+
+        def cut(k: int, ndim: int) -> str:
+            if k in local:
+                return local[k]
+            if self._literal(k):
+                return self.name(k)
+            v = p.values[k]
+            full = v.size > 1 if region.flat else is_cut(v, region.rows, ndim)
+            if not full:
+                return f"v{k}"
+            local[k] = f"c{k}"
+            lines.append(f"c{k} = v{k}[i:j]")
+            return local[k]
+
+        for n, s in enumerate(region.steps):
+            out = p.values[s.out]
+            ndim = len(out.shape) if s.op.elementwise else len(p.values[s.args[0]].shape)
+            args = [cut(k, ndim) for k in s.args]
+            params = [self.parameter(q, s, i) for i, q in enumerate(s.params)]
+            here = f"c{s.out}"
+            if s.out in region.totals:
+                axes = axes_of(s, len(p.values[s.args[0]].shape)) or ()
+                self.space[f"z{s.out}"] = {"max": np.maximum, "min": np.minimum}.get(s.op.name, np.add)
+                axis = None if region.flat else axes
+                self.space[f"k{s.out}"] = axis
+                lines.append(f"part = z{s.out}.reduce({args[0]}, axis=k{s.out}, keepdims={not region.flat})")
+                lines.append(f"w{s.out} = part if w{s.out} is None else z{s.out}(w{s.out}, part)")
+                continue
+            if s.out in outs:
+                lines.append(f"{here} = v{s.out}[i:j]")
+            into = takes_out(s, p) and s.op.name != "matmul"
+            if s.op.name == "reshape":
+                rest = "".join(f", {d}" for d in out.shape[1:])
+                lines.append(f"{here} = {args[0]}.reshape((j - i{rest}{',' if not rest else ''}))")
+                if s.out in outs:
+                    lines[-1] = f"v{s.out}[i:j] = {args[0]}.reshape((j - i{rest}{',' if not rest else ''}))"
+            elif into:
+                if s.out not in outs:
+                    n_row = 1 if region.flat else int(np.prod(out.shape[1:]))
+                    spot = next((b for b in idle if b[1] == n_row and b[2] == out.dtype), None)
+                    if spot is None:
+                        spot = (len(scratch), n_row, out.dtype)
+                        scratch.append((n_row, out.dtype))
+                    else:
+                        idle.remove(spot)
+                    held[s.out] = spot
+                    rest = "" if region.flat else "".join(f", {d}" for d in out.shape[1:])
+                    shaped = f".reshape((j - i{rest}))" if rest else ""
+                    lines.append(f"{here} = scratch[{spot[0]}][:(j - i) * {n_row}]{shaped}")
+                if isinstance(s.op.forward, np.ufunc):
+                    self.space[f"u_{s.op.name}"] = s.op.forward
+                    lines.append(f"u_{s.op.name}({', '.join([*args, here])})")
+                else:
+                    self.space[f"into_{s.op.name}"] = INTO[s.op.name]
+                    lines.append(f"into_{s.op.name}({', '.join([here, *args, *params])})")
+            else:
+                self.space[f"{s.op.name}_{s.out}"] = s.op.forward
+                value = f"{s.op.name}_{s.out}({', '.join([*args, *params])})"
+                lines.append(f"{here}[...] = {value}" if s.out in outs else f"{here} = {value}")
+            local[s.out] = here
+            for k in s.args:
+                root = self._scratch_of(k, region)
+                if uses[k] == n and root in held and all(uses.get(m, -1) <= n for m in self._views(root, region)):
+                    idle.append(held.pop(root))
+        return lines, scratch
+
+    def _scratch_of(self, k: int, region: Region) -> int:
+        """The value whose scratch array a reshaped value is a view of."""
+        for s in region.steps:
+            if s.out == k and s.op.name == "reshape":
+                return self._scratch_of(s.args[0], region)
+        return k
+
+    def _views(self, k: int, region: Region) -> list[int]:
+        return [k, *(s.out for s in region.steps if s.op.name == "reshape" and self._scratch_of(s.out, region) == k)]
+
+    # Whether a buffer may be written to again
+    def untouched(self) -> bool:
+        """Whether nobody but the parameters themselves holds the gradients of the last replay."""
+        for name, node in self.kept_nodes:
+            array = self.space[name]
+            extra = sys.getrefcount(array) - self.base[name]
+            if extra > 1 or (
+                extra == 1 and not (node.grad is not None and node.grad._data is array and sys.getrefcount(node.grad) <= 2)
+            ):
+                return False
+        return True
+
+    def settle(self) -> None:
+        """Count who refers to the kept buffers while nobody outside does."""
+        self.base = {name: sys.getrefcount(self.space[name]) for name, _ in self.kept_nodes}
+
+
+def p_value(p: Program, k: int) -> Any:
+    return p.values[k]
+
+
+def combine(ufunc: Any, parts: list[tuple[Any, ...]], i: int) -> Any:
+    """The blocks' results, in the order of the rows."""
+    total = parts[0][i]
+    for part in parts[1:]:
+        total = ufunc(total, part[i])
+    return total
+
+
+_pool: ThreadPoolExecutor | None = None
+_pool_lock = threading.Lock()
+
+
+def run_blocks(blocks: Callable[..., Any], rows: int, step: int, scratch: list[Any], arrays: tuple[Any, ...]) -> list[Any]:
+    """Run the blocks of a region, shared among threads where there are several; what each thread returns, in order."""
+    global _pool
+    n = len(scratch)
+    if n == 1:
+        return [blocks(0, rows, scratch[0], *arrays)]
+    if _pool is None:
+        with _pool_lock:
+            _pool = _pool or ThreadPoolExecutor(THREADS, "minigrad")
+    share = -(-rows // (step * n)) * step
+    cuts = [min(k * share, rows) for k in range(n + 1)]
+    others = [
+        _pool.submit(_quiet, blocks, lo, hi, part, arrays) for lo, hi, part in zip(cuts[1:-1], cuts[2:], scratch[1:]) if lo < hi
+    ]
+    first = blocks(cuts[0], cuts[1], scratch[0], *arrays)
+    return [first, *(job.result() for job in others)]
+
+
+def _quiet(blocks: Callable[..., Any], lo: int, hi: int, scratch: Any, arrays: tuple[Any, ...]) -> Any:
+    """NumPy's error state belongs to a thread."""
+    with np.errstate(all="ignore"):
+        return blocks(lo, hi, scratch, *arrays)
+
+
+__all__ = ["DRAW", "Emitter", "Plan", "plan", "run_blocks", "takes_out"]

@@ -1,0 +1,185 @@
+"""What a folded drawing says: boxes that stand for many nodes, frames around modules and repeats, bundles of arrows, in DOT."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+
+from minigrad.viz import format as fmt
+from minigrad.viz.boxes import ARROWS, BACKWARD, CLEAR, FAINT, FORWARD, INK, LINE, Look, quote, tone, width
+from minigrad.viz.format import escape
+from minigrad.viz.records import Bundle, Group, Records
+
+TIMES, ROUND, TO = "\N{MULTIPLICATION SIGN}", "\N{CLOCKWISE OPEN CIRCLE ARROW}", "\N{RIGHTWARDS ARROW}"
+STACK = 'peripheries=2 penwidth=1.2'
+BOXES = {
+    "module": f'style="filled" fillcolor="#E9E4F2" color="{INK}" penwidth=1.4',
+    "loop": f'style="filled" fillcolor="#DDF1EA" color="{INK}" {STACK}',
+    "repeat": f'style="filled" fillcolor="#E9E4F2" color="{INK}" {STACK}',
+    "chain": f'style="filled" fillcolor="#EFEFEF" color="{INK}" penwidth=1.4',
+    "block": f'style="filled,dashed" fillcolor="#EFEFEF" color="{INK}" penwidth=1.4',
+    "op": f'style="filled" fillcolor="#FFFFFF" color="{INK}"',
+    "leaves": f'style="filled" fillcolor="#FFF3D6" color="{INK}" {STACK}',
+    "constants": f'style="rounded,filled" fillcolor="#E3F1FA" color="{INK}"',
+}
+"""How a box that stands for many is drawn."""
+FRAMES = {
+    "loop": f'style="rounded,filled" fillcolor="#F2FAF7" color="{FORWARD}" penwidth=2',
+    "repeat": f'style="rounded,filled" fillcolor="#F6F3FA" color="{INK}" penwidth=1.6',
+    "module": f'style="rounded,filled" fillcolor="#00000008" color="{LINE}" penwidth=1',
+}
+LOOP = f'color="{FORWARD}" fontcolor="{FORWARD}" penwidth=2 constraint=false'
+MADE = 3
+"""How many kinds of operations a box lists."""
+
+
+# Words
+def words(g: Group) -> tuple[str, str]:
+    """What a group is called: a name, and what it is.
+
+    Example:
+        >>> from minigrad.viz.fold import folded
+        >>> import minigrad as mg
+        >>> from minigrad import nn
+        >>> words(folded(nn.Linear(2, 1)(mg.ones((3, 2))), depth=0).groups[0])
+        ('Linear', '')
+    """
+    times = f" {TIMES}{g.repeat:,}" if g.repeat > 1 else ""
+    if g.kind in ("chain", "block") and len(g.made) == 1:
+        return f"{g.made[0][0]} {TIMES}{g.operations:,}", "chain" * (g.kind == "chain")
+    if g.kind in ("chain", "block"):
+        return f"{'chain of ' * (g.kind == 'chain')}{g.operations:,} operations{times}", ""
+    if g.kind == "op":
+        return f"{fmt.SYMBOLS.get(g.name, '')} {g.name}".strip() + times, ""
+    if g.kind == "leaves":
+        many = f"{g.leaves:,} {'parameters' if g.parameters else 'inputs'}"
+        return (f"{g.name or 'leaf'}{times}", "") if g.repeat > 1 else (many, g.name)
+    if g.kind == "constants":
+        return f"{g.leaves:,} arrays", ""
+    if not g.type:
+        only = g.made[0][0] if len(g.made) == 1 and not g.frame else ""
+        step = g.operations // g.repeat
+        return f"{only}{times}".strip(), "" if only else f"{'time ' if g.kind == 'loop' else ''}steps" if g.frame else f"of {step:,} operations"
+    return g.name + times, g.type if g.type != g.name else ""
+
+
+def counts(g: Group) -> str:
+    """How much is inside."""
+    told = []
+    if g.operations and g.kind not in ("op", "chain", "block"):
+        told.append(f"{g.operations:,} op{'s' * (g.operations > 1)}")
+    if g.parameters:
+        told.append(f"{g.parameters:,} parameters")
+    return ", ".join(told)
+
+
+def _made(g: Group) -> str:
+    listed = ", ".join(f"{name} {TIMES}{n:,}" for name, n in g.made[:MADE])
+    return listed + ", \N{HORIZONTAL ELLIPSIS}" * (len(g.made) > MADE)
+
+
+def _norms(norms: Sequence[float]) -> str:
+    """One norm, or how it goes from the first copy to the last."""
+    if len(norms) < 2:
+        return fmt.number(norms[0])
+    return f"{fmt.number(norms[0], 3)} \N{HORIZONTAL ELLIPSIS} {fmt.number(norms[-1], 3)}"
+
+
+# Boxes
+def box(g: Group, look: Look) -> str:
+    """The statement that draws a folded group."""
+    name, kind = words(g)
+    head = f"<B>{escape(fmt.plain(name))}</B>" if name else ""
+    head += f"{'&#160; ' if name else ''}{escape(fmt.plain(kind))}" if kind else ""
+    rows = [f'<TR><TD ALIGN="LEFT" COLSPAN="2">{head}</TD></TR>']
+    shape = f"{fmt.shape(g.shape)} {g.dtype}" if g.shape else ""
+    result = f"{TO} {g.label} {shape}".strip() if g.kind != "leaves" else shape
+    many = f"{TO} {g.outputs:,} values" if g.shape is None and g.outputs > 1 else ""
+    listed = _made(g) if len(g.made) > 1 and not g.type and g.kind in ("chain", "block", "loop", "repeat") else ""
+    for text in (counts(g) if g.kind != "leaves" else "", listed, many or (result if shape else "")):
+        if text:
+            rows.append(f'<TR><TD ALIGN="LEFT" COLSPAN="2"><FONT POINT-SIZE="9" COLOR="{FAINT}">{escape(text)}</FONT></TD></TR>')
+    told = []
+    if "gradient" in look.show and look.flow != "forward":
+        if g.gradient:
+            told.append(("gradient norm", _norms(g.gradient)))
+        if g.weights is not None:
+            label = ".grad" if g.held else "gradient"
+            told.append((f"{label} norm" if g.kind == "leaves" else f"parameters' {label}", fmt.number(g.weights)))
+    if told:
+        rows.append("<HR/>")
+        rows += [
+            f'<TR><TD ALIGN="LEFT"><FONT POINT-SIZE="9" COLOR="{BACKWARD}">{escape(label)}&#160;&#160;</FONT></TD>'
+            f'<TD ALIGN="RIGHT"><FONT POINT-SIZE="10" COLOR="{BACKWARD}">{escape(text)}</FONT></TD></TR>'
+            for label, text in told
+        ]
+    table = f'<<TABLE BORDER="0" CELLBORDER="0" CELLSPACING="0" CELLPADDING="2">{"".join(rows)}</TABLE>>'
+    return f'  {g.id} [label={table} {BOXES[g.kind]} class="{g.kind}" tooltip={quote(tip(g))}]'
+
+
+def tip(g: Group) -> str:
+    """What a viewer shows when the pointer rests on it."""
+    made = ", ".join(f"{n} {name}" for name, n in g.made)
+    return ": ".join(part for part in (".".join(g.path), made) if part) or g.kind
+
+
+def frame(g: Group) -> list[str]:
+    """The statements that open a frame."""
+    name, kind = words(g)
+    head = " &#160;".join(part for part in (f"<B>{escape(fmt.plain(name))}</B>" if name else "", escape(fmt.plain(kind))) if part)
+    inside = f'<FONT POINT-SIZE="9" COLOR="{FAINT}">{escape(counts(g))}</FONT>'
+    table = f'<<TABLE BORDER="0" CELLSPACING="0" CELLPADDING="1"><TR><TD ALIGN="LEFT">{head} &#160; {inside}</TD></TR></TABLE>>'
+    return [
+        f"  subgraph cluster_{g.id} {{",
+        f'    graph [label={table} labelloc=t labeljust=l fontsize=11 margin=10 {FRAMES[g.kind]} class="{g.kind}" tooltip={quote(tip(g))}]',
+    ]
+
+
+def nested(r: Records, statements: Mapping[str, Iterable[str]]) -> list[str]:
+    """Statements by the frame that they belong to ("": none), as frames inside frames."""
+    inside: dict[str, list[Group]] = defaultdict(list)
+    for g in r.groups:
+        if g.frame:
+            inside[g.group].append(g)
+    lines: list[str] = []
+    waiting: list[Group | str] = [""]
+    while waiting:
+        now = waiting.pop()
+        if now == "}":
+            lines.append("  }")
+            continue
+        key = now.id if isinstance(now, Group) else ""
+        if isinstance(now, Group):
+            lines += frame(now)
+            waiting.append("}")
+        lines += statements.get(key, ())
+        waiting += reversed(inside[key])
+    return lines
+
+
+# Arrows
+def bundle(b: Bundle, look: Look, repeats: Mapping[str, int], straight: bool) -> str:
+    """The statement that draws a bundle."""
+    told = []
+    if b.lag:
+        name = " ".join(part for part in (b.label, fmt.shape(b.shape) if b.shape else "") if part)
+        told.append(f"{ROUND} {escape(fmt.plain(name))} {TIMES}{b.count:,}")
+    elif b.count not in (1, repeats[b.source], repeats[b.target]):
+        told.append(f'<FONT COLOR="{FAINT}">{TIMES}{b.count:,}</FONT>')
+    style = LOOP if b.lag else ""
+    if b.norm is not None and look.edges in ("contribution", "both") and not b.lag:
+        scalar = b.contribution is not None and b.contribution.ndim == 0
+        told.append(escape(fmt.number(b.contribution[()]) if scalar and b.contribution is not None else f"norm {fmt.number(b.norm)}"))
+    if b.norm is not None and not b.lag:
+        kind = tone(b.contribution) if b.contribution is not None else "array" if math.isfinite(b.norm) else "nonfinite"
+        _, line, dashes = ARROWS[kind]
+        thick = width(b.contribution, look.largest) if b.contribution is not None else 1.2
+        style = f'color="{line}" style={dashes} penwidth={thick:g} class="{kind}"'
+    label = "<BR/>".join([f"&#160;{text}&#160;" for text in told] + [CLEAR] * bool(told))
+    attributes = [f"label=<{label}>"] if label else []
+    attributes += ["weight=4"] if straight else []
+    attributes += [style] if style else []
+    attributes += ["dir=back"] if look.flow == "backward" else []
+    uses = f"{b.count:,} use{'s' * (b.count > 1)}" + (f", {b.lag} step{'s' * (b.lag > 1)} later" if b.lag else "")
+    return f"  {b.source} -> {b.target} [{' '.join([*attributes, f'tooltip={quote(uses)}'])}]"

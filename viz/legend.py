@@ -1,0 +1,84 @@
+"""What stands above or below a drawing: its title, what the boxes and arrows mean, and what could not be shown."""
+
+from __future__ import annotations
+
+import textwrap
+
+from minigrad.viz import format as fmt
+from minigrad.viz.boxes import ARROWS, BACKWARD, FORWARD, KINDS, LINE, Look, tone
+from minigrad.viz.format import escape
+from minigrad.viz.records import Records
+
+LEGEND = {
+    "input": 'BORDER="1" CELLBORDER="0" CELLSPACING="0" STYLE="ROUNDED" BGCOLOR="#E3F1FA"',
+    "parameter": 'BORDER="1" CELLBORDER="1" CELLSPACING="2" BGCOLOR="#FFF3D6"',
+    "frozen": 'BORDER="1" CELLBORDER="1" CELLSPACING="2" STYLE="DASHED" BGCOLOR="#F4F4F4"',
+    "constant": f'BORDER="1" CELLBORDER="0" CELLSPACING="0" STYLE="DASHED" COLOR="{LINE}"',
+    "op": 'BORDER="1" CELLBORDER="0" CELLSPACING="0"',
+    "reference": f'BORDER="1" CELLBORDER="0" CELLSPACING="0" STYLE="ROUNDED,DOTTED" COLOR="{LINE}"',
+    "output": 'BORDER="3" CELLBORDER="0" CELLSPACING="0" BGCOLOR="#F0F0F0"',
+}  # fmt: skip
+"""The boxes of ``boxes.KINDS``, as tables can be drawn."""
+DASHES = {"solid": (24,), "dashed": (6, 3, 6, 3, 6), "dotted": (2, 3, 2, 3, 2, 3, 2, 3, 2)}
+"""Lines, as tables can be drawn: the widths of ink and gap in turn."""
+
+
+def about(r: Records, look: Look, references: bool) -> str:
+    """The graph's label: title, legend, what could not be shown. A label of its own for the title would take a cluster, in which
+    Graphviz does not keep operands in their order.
+    """
+    rows = []
+    if look.title:
+        rows.append(f'<FONT POINT-SIZE="14"><B>{escape(fmt.plain(look.title, 200))}</B></FONT>')
+    if look.legend:
+        rows += [_side_by_side(cells) for cells in (_boxes(r, look, references), _arrows(r, look)) if cells]
+    if r.note:
+        note = "<BR/>".join(map(escape, textwrap.wrap(fmt.plain(r.note, 600), 110)))
+        rows.append(f'<FONT COLOR="{BACKWARD}">{note}</FONT>')
+    if not rows:
+        return '""'
+    gap = '<TR><TD HEIGHT="12"></TD></TR>'
+    inside = "".join(f"<TR><TD>{row}</TD></TR>" for row in rows)
+    return f'<<TABLE BORDER="0" CELLSPACING="0">{inside + gap if look.title else gap + inside}</TABLE>>'
+
+
+def _boxes(r: Records, look: Look, references: bool) -> list[str]:
+    kinds = [kind for kind in LEGEND if (references and kind == "reference") or any(v.kind == kind for v in r.values)]
+    told = {kind: "<I>name</I>: " * (kind == "reference") + KINDS[kind][0] for kind in kinds}
+    cells = [f'<TABLE CELLPADDING="3" {LEGEND[kind]}><TR><TD>{told[kind]}</TD></TR></TABLE>' for kind in kinds]
+    if look.flow != "backward" and "value" in look.show:
+        cells.append(f'<FONT COLOR="{FORWARD}">value</FONT>')
+    if r.differentiated and "gradient" in look.show:
+        cells.append(f'<FONT COLOR="{BACKWARD}">gradient</FONT>')
+    return cells
+
+
+def _arrows(r: Records, look: Look) -> list[str]:
+    found = {tone(e.contribution) for e in r.edges} - {""}
+    if not found:
+        return []
+    cells = []
+    for kind, (text, _, _) in ARROWS.items():
+        cells += [_line(kind), text] if kind in found else []
+    wider = "; the wider, the larger" if found - {"zero", "nonfinite"} and len(r.edges) > 1 else ""
+    return [f'<FONT COLOR="{BACKWARD}">what flows back along an arrow{wider}:</FONT>', *cells]
+
+
+def _line(kind: str) -> str:
+    """A sample of an arrow's line: cells of ink, and of nothing."""
+    _, colour, style = ARROWS[kind]
+    inks = colour.split(":")  # two: a double line
+    rows = []
+    for ink in inks:
+        cells = (
+            f'<TD FIXEDSIZE="TRUE" WIDTH="{n}" HEIGHT="2"' + (f' BGCOLOR="{ink}"' if i % 2 == 0 else "") + "></TD>"
+            for i, n in enumerate(DASHES[style])
+        )
+        rows.append(f"<TR>{''.join(cells)}</TR>")
+    gap = '<TR><TD HEIGHT="2"></TD></TR>'
+    return f'<TABLE BORDER="0" CELLBORDER="0" CELLSPACING="0" CELLPADDING="0">{gap.join(rows)}</TABLE>'
+
+
+def _side_by_side(cells: list[str]) -> str:
+    inside = "".join(f"<TD>{cell}</TD>" for cell in cells)
+    return f'<TABLE BORDER="0" CELLBORDER="0" CELLSPACING="0" CELLPADDING="4"><TR>{inside}</TR></TABLE>'
