@@ -1,9 +1,13 @@
-"""Write the generated parts of the documentation: ``python -m docs.make``. A test fails while they are out of date."""
+"""Write the generated parts of the documentation: ``python -m docs.make``. A test fails while they are out of date.
+
+``python -m docs.make examples`` also trains every example anew and redraws its picture, which takes minutes.
+"""
 
 from __future__ import annotations
 
 import importlib
 import inspect
+import sys
 from pathlib import Path
 
 import minigrad as mg
@@ -19,6 +23,23 @@ FAMILIES = {
     "conv": "Convolution and pooling",
     "device": "Copies and devices",
 }
+EXAMPLES = (
+    "digits_lenet",
+    "two_moons",
+    "vanishing_gradients",
+    "initialisation",
+    "optimizer_race",
+    "transfer_learning",
+    "char_gru",
+    "seq2seq_attention",
+    "sort_transformer",
+    "word_vectors",
+    "autoencoders",
+    "vae_digits",
+    "gan_digits",
+    "mixtures",
+)
+"""Those that train and draw one picture each; some minutes in all."""
 HERE = Path(__file__).parent
 HEAD = """# The operations
 
@@ -72,14 +93,16 @@ def ops_page() -> str:
     return "\n".join(parts) + "\n"
 
 
-def main() -> None:
-    """Write every generated page and picture."""
+def main(examples: bool = False) -> None:
+    """Write every generated page and figure, and on request the pictures of the examples that train."""
     from examples.figures import FIGURES
 
     (HERE / "ops.md").write_text(ops_page())
     for name, figure in FIGURES.items():
         figure().save(HERE / "images" / f"{name}.svg")
+    for name in EXAMPLES if examples else ():
+        importlib.import_module(f"examples.{name}").main(HERE / "images" / f"{name}.png")
 
 
 if __name__ == "__main__":
-    main()
+    main(examples="examples" in sys.argv[1:])

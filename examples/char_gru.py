@@ -107,4 +107,4 @@ def picture(trained: list[float], tests: list[float], single: float, pair: float
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:2])
+    main(sys.argv[1]) if sys.argv[1:] else main()

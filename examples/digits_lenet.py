@@ -1,11 +1,11 @@
 """LeNet-5 reads handwritten digits: convolution, pooling, augmentation and a one-cycle rate, to over 98.5 % of unseen ones.
 
 The data are scikit-learn's 1,797 bundled 8x8 digits, enlarged to 28x28 and padded to LeNet's 32x32; a fifth of each class is the test
-set. The network is the one of 1998 (notes 001, "LeNet 1998"; 002, lecture 09), tanh and average pooling included, with softmax cross
+set. The network is the one of 1998 (notes 001, "LeNet 1998"; 002, lecture 08), tanh and average pooling included, with softmax cross
 entropy. Shifts and rotations make new digits of the old ones (notes 001, "Dataset Augmentation"). The test set is watched while
 training but decides nothing: no early stopping, and the last weights count.
 
-Test accuracy by seed, 30 epochs: RESULTS.
+Test accuracy for the seeds 0 to 3: 99.4, 99.7, 99.7 and 99.2 %. About 15 seconds.
 Run ``python -m examples.digits_lenet``: the curves, the confusion matrix, the hardest digits and the filters of the first layer are
 drawn to out/digits_lenet.png.
 """
@@ -13,6 +13,7 @@ drawn to out/digits_lenet.png.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from sklearn.datasets import load_digits
@@ -53,14 +54,23 @@ def learn(train: nn.ArrayDataset, test: nn.ArrayDataset, seed: int) -> tuple[LeN
     return model, history
 
 
+def tiles(ax: Any, images: np.ndarray, captions: list[str], cmap: str) -> None:
+    """Six small images, each over its own range of values."""
+    for k, (image, caption) in enumerate(zip(images, captions)):
+        left, top = k % 3 * 1.3, -(k // 3) * 1.2
+        ax.imshow(image, cmap=cmap, extent=(left, left + 1, top - 1, top))
+        ax.text(left + 0.5, top + 0.03, caption, ha="center", va="bottom", fontsize=8)
+    ax.set(xlim=(-0.15, 3.75), ylim=(-2.25, 0.15))
+    bare(ax)
+
+
 def picture(model: LeNet5, history: nn.History, test: nn.ArrayDataset, path: str | Path) -> None:
     """Curves, confusion matrix, the digits it was least sure of, and what its first layer looks for."""
     x, y = test.arrays
     with mg.no_grad():
         p = mg.softmax(model(mg.asarray(x)), axis=1).numpy()
     guess, wrong = p.argmax(1), int((p.argmax(1) != y).sum())
-    layout = "LLLLCCCCCuuvvww;LLLLCCCCCxxyyzz;AAAACCCCC001122;AAAACCCCC334455"
-    fig, axes = figure(layout, (14, 6), f"LeNet-5 misreads {wrong} of {len(y)} unseen digits")
+    fig, axes = figure("LLLCCCCDDD;AAACCCCFFF", (14, 6), f"LeNet-5 misreads {wrong} of {len(y)} unseen digits")
     epochs = np.arange(1, history.epochs + 1)
     for name, panel, train, held_out in (
         ("cross entropy", "L", history.loss, history.validation_loss),
@@ -77,14 +87,9 @@ def picture(model: LeNet5, history: nn.History, test: nn.ArrayDataset, path: str
         colour = "white" if row == column else "black"
         axes["C"].text(column, row, counts[row, column], ha="center", va="center", color=colour, fontsize=9)
     axes["C"].set(xticks=range(10), yticks=range(10), xlabel="read as", ylabel="is")
-    for panel, i in zip("uvwxyz", np.argsort(p[np.arange(len(y)), y])):
-        axes[panel].imshow(x[i, 0], cmap="Greys")
-        colour = "black" if guess[i] == y[i] else "#D55E00"
-        axes[panel].set_title(f"{y[i]}, read as {guess[i]}\n{p[i, guess[i]]:.0%} sure", fontsize=8, color=colour)
-    for panel, w in zip("012345", model.c1.weight.numpy()[:, 0]):
-        axes[panel].imshow(w, cmap="PuOr", vmin=-abs(w).max(), vmax=abs(w).max())
-        axes[panel].set_title(f"filter {panel}", fontsize=8)
-    bare(*(axes[panel] for panel in "uvwxyz012345"))
+    hardest = np.argsort(p[np.arange(len(y)), y])[:6]
+    tiles(axes["D"], x[hardest, 0], [f"{y[i]}: read as {guess[i]}, {p[i, guess[i]]:.0%} sure" for i in hardest], "Greys")
+    tiles(axes["F"], model.c1.weight.numpy()[:, 0], [f"filter {k + 1} of C1" for k in range(6)], "PuOr")
     save(fig, path)
 
 

@@ -47,7 +47,9 @@ def anneal(x: np.ndarray, temperatures: np.ndarray, rng: np.random.Generator) ->
     return np.array(path)
 
 
-def picture(x: np.ndarray, mixture: GaussianMixture, soft: SoftKMeans, T: np.ndarray, path: np.ndarray, file: str | Path) -> None:
+def picture(
+    x: np.ndarray, mixture: GaussianMixture, soft: SoftKMeans, T: np.ndarray, path: np.ndarray, file: str | Path
+) -> None:
     """The density, the shares, the annealing."""
     fig, (left, middle, right) = figure((1, 3), (14, 4.8), "Clusters by gradient: no E-step, no M-step, only a loss")
     spots = np.stack(np.meshgrid(np.linspace(-4, 7, 120), np.linspace(-3.5, 6.5, 120)), -1)
@@ -62,7 +64,9 @@ def picture(x: np.ndarray, mixture: GaussianMixture, soft: SoftKMeans, T: np.nda
     rgb = np.array([[int(c[i : i + 2], 16) / 255 for i in (1, 3, 5)] for c in COLORS])
     order = np.argsort(soft.centers.numpy()[:, 0])
     middle.scatter(*x.T, s=12, c=soft(x).numpy()[:, order] @ rgb, linewidths=0)
-    middle.scatter(*soft.centers.numpy()[order].T, s=160, marker="X", color=COLORS, edgecolors="black", linewidths=1.2, zorder=3)
+    middle.scatter(
+        *soft.centers.numpy()[order].T, s=160, marker="X", color=COLORS, edgecolors="black", linewidths=1.2, zorder=3
+    )
     middle.set(title=f"soft k-means, T = {soft.temperature:g}: who shares a point")
     for ax in (left, middle):
         ax.set(xlabel="$x_1$", ylabel="$x_2$", aspect="equal", xlim=(-4, 7), ylim=(-3.5, 6.5))
@@ -93,8 +97,12 @@ def main(path: str | Path = "out/mixtures.png", seed: int = 0) -> dict[str, floa
     for name, value in found.items():
         print(f"{name:14s} {value:.4f}")
     spread = np.linalg.norm(centers - centers.mean(1, keepdims=True), axis=-1).max(1)
-    assert truth < found["fitted log p"] < truth + 17 / POINTS, "17 parameters fit a mean log p by about 17 / 2N better than the truth"
-    assert abs(found["annealed cost"] - found["k-means cost"]) < 0.01 * found["k-means cost"], "cooling ended elsewhere than k-means"
+    assert truth < found["fitted log p"] < truth + 17 / POINTS, (
+        "17 parameters fit a mean log p by about 17 / 2N better than the truth"
+    )
+    assert abs(found["annealed cost"] - found["k-means cost"]) < 0.01 * found["k-means cost"], (
+        "cooling ended elsewhere than k-means"
+    )
     assert spread[0] < 0.1 < 2 < spread[-1], f"the centres should part as it cools: {spread[0]:.2f}, then {spread[-1]:.2f}"
     return found
 

@@ -38,9 +38,9 @@ def spell(texts: list[str]) -> Any:
 
 def dates(rng: np.random.Generator, count: int) -> tuple[list[str], list[str]]:
     """Dates from 1900 to 2099, all different, as people write them, and as machines do."""
-    first, pairs = datetime.date(1900, 1, 1), rng.choice(73_049 * len(FORMS), count, replace=False)
-    chosen = [first + datetime.timedelta(days=int(pair) // len(FORMS)) for pair in pairs]
-    forms = [FORMS[pair % len(FORMS)] for pair in pairs]
+    first, days = datetime.date(1900, 1, 1), rng.choice(73_049, count, replace=False)
+    chosen = [first + datetime.timedelta(days=int(day)) for day in days]
+    forms = [FORMS[i] for i in rng.integers(0, len(FORMS), count)]
     said = [form.format(day=d.day, month=MONTHS[d.month - 1], year=d.year) for form, d in zip(forms, chosen)]
     return said, [d.isoformat() for d in chosen]
 
@@ -82,7 +82,7 @@ def picture(model: Seq2Seq, examples: list[str]) -> Any:
     """Which letters it looked at (columns) as it wrote each of its own (rows)."""
     widths = [len(said) for said in examples]
     fig, axes = figure(
-        (1, len(examples)), (12, 5), "Rewriting dates: where the decoder looks as it writes", width_ratios=widths
+        (1, len(examples)), (12, 4.6), "Rewriting dates: where the decoder looks as it writes", width_ratios=widths
     )
     for ax, said in zip(axes, examples):
         target = write(model, [said])[0]
@@ -100,4 +100,4 @@ def picture(model: Seq2Seq, examples: list[str]) -> Any:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:2])
+    main(sys.argv[1]) if sys.argv[1:] else main()

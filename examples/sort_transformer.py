@@ -22,7 +22,7 @@ from minigrad.nn.models import Seq2SeqTransformer, attention_maps
 
 START, END, PAD = 10, 11, 12
 SHORTEST, LONGEST = 3, 10
-EXAMPLES, EPOCHS, BATCH, RATE = 19_200, 4, 64, 4e-3
+EXAMPLES, EPOCHS, BATCH, RATE = 19_200, 4, 64, 6e-3
 
 
 def sequences(rng: np.random.Generator, count: int) -> tuple[Any, Any]:
@@ -44,7 +44,7 @@ def main(path: str | Path = "out/sort_transformer.png", seed: int = 0) -> float:
     mg.manual_seed(seed)
     rng = np.random.default_rng(seed)
     model = Seq2SeqTransformer(
-        PAD + 1, d_model=32, nhead=1, num_layers=1, dim_feedforward=64, dropout=0.0, norm_first=True, padding_idx=PAD
+        PAD + 1, d_model=32, nhead=2, num_layers=1, dim_feedforward=64, dropout=0.0, norm_first=True, padding_idx=PAD
     )
     optimizer = optim.Adam(model.parameters(), lr=RATE)
     scheduler = optim.lr_scheduler.OneCycleLR(optimizer, RATE, EPOCHS * EXAMPLES // BATCH)
@@ -66,7 +66,7 @@ def main(path: str | Path = "out/sort_transformer.png", seed: int = 0) -> float:
 
 
 def picture(model: Seq2SeqTransformer, digits: list[int]) -> Any:
-    """Where the decoder looks while it sorts these digits, in the source and in what it has written."""
+    """Where the decoder looks while it sorts these digits, in the source and in what it has written: the mean of its heads."""
     source = mg.tensor([digits])
     answer = model.greedy(source, START, END, LONGEST + 1).tolist()[0]
     given = [START, *answer[:-1]]
@@ -78,7 +78,7 @@ def picture(model: Seq2SeqTransformer, digits: list[int]) -> Any:
         (axes[0], "multihead_attn", [str(d) for d in digits], "in what it reads"),
         (axes[1], "self_attn", [names.get(token, str(token)) for token in given], "in what it has written"),
     ):
-        weights = maps[f"transformer.decoder.layers.0.{kind}"].numpy()[0, 0]
+        weights = maps[f"transformer.decoder.layers.0.{kind}"].numpy()[0].mean(0)
         shown = ax.imshow(weights, cmap="Blues", vmin=0, vmax=1)
         ax.set(xticks=range(len(seen)), yticks=range(len(rows)), title=title, ylabel="writes")
         ax.set_xticklabels(seen, fontsize=10)
@@ -89,4 +89,4 @@ def picture(model: Seq2SeqTransformer, digits: list[int]) -> Any:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:2])
+    main(sys.argv[1]) if sys.argv[1:] else main()

@@ -53,7 +53,15 @@ def learn(model: nn.Module, train: nn.ArrayDataset, test: nn.ArrayDataset) -> tu
 
     optimizer = optim.Adam(model.parameters(), lr=0.01)
     history = nn.fit(
-        model, train, loss=loss, optimizer=optimizer, epochs=EPOCHS, validation=test, metric=accuracy, best=False, callbacks=[look]
+        model,
+        train,
+        loss=loss,
+        optimizer=optimizer,
+        epochs=EPOCHS,
+        validation=test,
+        metric=accuracy,
+        best=False,
+        callbacks=[look],
     )
     return history, maps
 
@@ -62,11 +70,15 @@ def picture(maps: dict[str, np.ndarray], test: nn.ArrayDataset, path: str | Path
     """Probabilities as shades, the boundary, and where the model is 90 % sure, with the test points."""
     from matplotlib.colors import LinearSegmentedColormap
 
-    fig, axes = figure((1, len(maps)), (3.4 * len(maps), 3.2), "A line cannot part two moons; hidden layers bend the plane until it can")
+    fig, axes = figure(
+        (1, len(maps)), (3.4 * len(maps), 3.2), "A line cannot part two moons; hidden layers bend the plane until it can"
+    )
     shades = LinearSegmentedColormap.from_list("classes", [BLUE, "white", RED])
     x, label = test.arrays
     for ax, (title, p) in zip(axes, maps.items()):
-        ax.imshow(p, extent=WINDOW, origin="lower", cmap=shades, vmin=0, vmax=1, alpha=0.45, aspect="auto", interpolation="bilinear")
+        ax.imshow(
+            p, extent=WINDOW, origin="lower", cmap=shades, vmin=0, vmax=1, alpha=0.45, aspect="auto", interpolation="bilinear"
+        )
         ax.contour(p, [0.1, 0.5, 0.9], extent=WINDOW, colors="#222222", linewidths=[1, 2, 1], linestyles=["--", "-", "--"])
         for kind, colour, marker in ((0, BLUE, "o"), (1, RED, "^")):
             ax.scatter(*x[label == kind].T, s=12, color=colour, marker=marker, edgecolors="white", linewidths=0.4)

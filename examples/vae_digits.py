@@ -71,7 +71,9 @@ def picture(model: VAE, test: np.ndarray, labels: np.ndarray, rng: np.random.Gen
     title = "A variational autoencoder lays digits out in a plane, and every point of the plane is an image"
     fig, (left, middle, *right) = figure((1, 4), (14, 5.8), title, width_ratios=(2, 2, 1, 1))
     for (z1, z2), label in zip(model.encode(mg.asarray(test))[0].numpy(), labels):
-        left.text(z1, z2, str(label), color=PALETTE[label % 7], ha="center", va="center", fontsize=9, weight="bold", clip_on=True)
+        left.text(
+            z1, z2, str(label), color=PALETTE[label % 7], ha="center", va="center", fontsize=9, weight="bold", clip_on=True
+        )
     left.set(title="test images, by their digit, at the mean of q(z|x)", xlim=(-3.6, 3.6), ylim=(-3.6, 3.6), aspect="equal")
     grid = np.linspace(-3, 3, 15, dtype=np.float32)
     z = np.stack(np.meshgrid(grid, grid[::-1]), -1).reshape(-1, LATENT)

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -41,7 +42,7 @@ LAYERS: dict[str, Callable[[], nn.Module]] = {
     "sigmoid, batch norm": lambda: nn.Sequential(nn.Linear(WIDTH, WIDTH), nn.BatchNorm1d(WIDTH), nn.Sigmoid()),
     "residual": Residual,
 }
-RECURRENT: dict[str, tuple[Callable[[], nn.Module], float, float]] = {  # with what W_hh is multiplied, and the gate's bias
+RECURRENT: dict[str, tuple[Callable[[], Any], float, float]] = {  # with what W_hh is multiplied, and the gate's bias
     "RNN, tanh": (lambda: nn.RNN(8, HIDDEN), 1.0, 0.0),
     "RNN, ReLU, W times 3": (lambda: nn.RNN(8, HIDDEN, nonlinearity="relu"), 3.0, 0.0),
     "LSTM, gate half open": (lambda: nn.LSTM(8, HIDDEN), 1.0, 0.0),
@@ -62,12 +63,12 @@ def through_layers(layer: Callable[[], nn.Module], rng: np.random.Generator) -> 
     return np.array([np.linalg.norm(W.grad.numpy()) for W in weights])
 
 
-def through_time(cell: Callable[[], nn.Module], scale: float, bias: float, rng: np.random.Generator) -> np.ndarray:
+def through_time(cell: Callable[[], Any], scale: float, bias: float, rng: np.random.Generator) -> np.ndarray:
     """The norm of dL/dx_t at each step, for a loss that reads the last step's output only."""
     model = cell().double()
     with mg.no_grad():
         model.weight_hh_l0 *= scale
-        model.bias_hh_l0[HIDDEN : 2 * HIDDEN] += bias  # the second gate: the LSTM's forget gate, the GRU's update gate
+        model.bias_hh_l0[HIDDEN : 2 * HIDDEN] += bias  # the LSTM's forget, the GRU's update gate; an RNN has none
     x = mg.tensor(rng.normal(size=(STEPS, BATCH, 8)), requires_grad=True)
     output, _ = model(x)
     mg.mean(output[-1] ** 2).backward()
@@ -83,7 +84,9 @@ def picture(layers: dict[str, np.ndarray], steps: dict[str, np.ndarray], path: s
         for name, norms in curves.items():
             kind = kinds.index(name.partition(", gate")[0])
             line = (6 * kind, (5, 5)) if "half" in name else "-"
-            ax.plot(np.arange(1, len(norms) + 1), norms / norms[-1], color=PALETTE[kind], linestyle=line, label=name, linewidth=2)
+            ax.plot(
+                np.arange(1, len(norms) + 1), norms / norms[-1], color=PALETTE[kind], linestyle=line, label=name, linewidth=2
+            )
         ax.axhline(1, color=GREY, linewidth=0.8, linestyle=":")
         ax.set(yscale="log", xlabel=label)
         ax.legend(frameon=False, fontsize=8, handlelength=3)

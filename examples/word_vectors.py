@@ -4,8 +4,8 @@ A small grammar writes sentences such as "the king ate warm bread". Skip-gram wi
 and yet words of one kind end up near each other, since they can stand in each other's place. What it learns is known, too: at
 its minimum the product of two words' vectors is ``PMI(w, c) - log k = log p(c|w)/p(c) - log k`` (Levy & Goldberg 2014).
 
-Run ``python -m examples.word_vectors``: some seconds; out/word_vectors.png shows the vectors' principal plane, found by a linear
-autoencoder (notes 001: PCA), and the learned products against the counted PMI.
+Run ``python -m examples.word_vectors``: some seconds; out/word_vectors.png shows how near each word is to each other one, and the
+learned products against the counted PMI.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 
 import minigrad as mg
-from examples.plotting import GREY, PALETTE, figure, save
-from minigrad.nn.models import LinearAutoencoder, SkipGram, negative_samples, pointwise_mutual_information, skip_gram_pairs
+from examples.plotting import GREY, figure, save
+from minigrad.nn.models import SkipGram, negative_samples, pointwise_mutual_information, skip_gram_pairs
 
 KINDS = {
     "people": "king queen farmer sailor teacher child",
@@ -80,23 +80,22 @@ def main(path: str | Path = "out/word_vectors.png", seed: int = 0) -> dict[str, 
     for name, value in found.items():
         print(f"{name:33s} {value:.3f}")
 
-    vectors = model.given.weight.numpy()
-    plane = LinearAutoencoder(DIM, 2).double()
-    optimizer = mg.optim.Adam(plane.parameters(), lr=0.02)
-    for _ in range(400):
-        optimizer.zero_grad()
-        plane.loss(vectors).backward()
-        optimizer.step()
-    fig, (left, right) = figure((1, 2), (13, 6), "Words used alike get vectors alike", width_ratios=(1.5, 1))
-    for word, (a, b) in zip(words, plane.encode(mg.asarray(vectors)).numpy()):
-        left.scatter(a, b, s=10, color=PALETTE[list(KINDS).index(kind[word])] if word in kind else GREY)
-        left.annotate(word, (a, b), (4, 2), textcoords="offset points", fontsize=9,
-                      color=PALETTE[list(KINDS).index(kind[word])] if word in kind else GREY)  # fmt: skip
-    left.set(title="the principal plane of the word vectors", xlabel="$h_1$", ylabel="$h_2$")
-    right.scatter(pmi[seen], product[seen], s=8, alpha=0.5, linewidths=0)
+    order = [int(np.flatnonzero(words == word)[0]) for word in kind]
+    unit = (v := model.given.weight.numpy()[order]) / np.linalg.norm(v, axis=1, keepdims=True)
+    fig, (left, right) = figure((1, 2), (14, 6.6), "Words used alike get vectors alike", width_ratios=(1.15, 1))
+    image = left.imshow(unit @ unit.T, cmap="RdBu_r", vmin=-1, vmax=1)
+    left.set_yticks(range(len(order)), words[order], fontsize=7)
+    left.set(title="cosine between word vectors, by kind of word", xticks=[])
+    for edge in np.cumsum([len(group) for group in WORDS.values()])[:-1] - 0.5:
+        left.axhline(edge, color="white", linewidth=1)
+        left.axvline(edge, color="white", linewidth=1)
+    fig.colorbar(image, ax=left, shrink=0.8, pad=0.02).outline.set_visible(False)
+    right.scatter(pmi[seen], product[seen], s=10, alpha=0.5, linewidths=0)
     ends = [pmi[seen].min(), pmi[seen].max()]
     right.plot(ends, ends, color=GREY, linewidth=1, linestyle="--")
-    right.set(title="what a product of two vectors means", xlabel="counted: PMI(w, c) - log k", ylabel="learned: $v_w \\cdot u_c$")
+    right.set(
+        title="what a product of two vectors means", xlabel="counted: PMI(w, c) - log k", ylabel="learned: $v_w \\cdot u_c$"
+    )
     save(fig, path)
     assert found["nearest word is of the same kind"] >= 0.9, nearest
     assert found["correlation with PMI - log k"] > 0.9

@@ -19,6 +19,7 @@ import numpy as _np
 
 from minigrad import linalg, ops, random
 from minigrad.backend import device, get_default_dtype, set_default_dtype
+from minigrad.compiler import compile
 from minigrad.creation import arange, empty, eye, full, full_like, linspace, ones, ones_like, zeros, zeros_like
 from minigrad.errors import (
     AnomalyError,
@@ -36,6 +37,7 @@ from minigrad.ops import *
 from minigrad.primitive import Each, primitive
 from minigrad.random import manual_seed
 from minigrad.tensor import Tensor, asarray, tensor
+from minigrad.tracing import CompileError
 from minigrad.transforms import grad, gradients, hessian, hvp, jacobian, jvp, value_and_grad, vjp
 
 if TYPE_CHECKING:
@@ -58,6 +60,7 @@ pi, e, inf, nan, newaxis = _np.pi, _np.e, _np.inf, _np.nan, None
 __all__ = [
     "AnomalyError",
     "BadIndexError",
+    "CompileError",
     "ChangedValueError",
     "DeviceError",
     "DtypeError",
@@ -79,6 +82,7 @@ __all__ = [
     "asarray",
     "bool",
     "cat",
+    "compile",
     "complex64",
     "complex128",
     "concatenate",

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 
 class MinigradError(RuntimeError):
-    """Base class of every error that minigrad raises on purpose."""
+    """Base class of every error that minigrad raises on purpose.
+
+    An error of an operation's forward function has an attribute ``operation``, ``(op, operands, params)``: ``viz.draw(error)``
+    draws the graph up to there.
+    """
 
 
 class FreedGraphError(MinigradError):

@@ -58,6 +58,7 @@ class no_grad(_Mode):  # noqa: N801 (spelled as in PyTorch)
 
     mode = OFF
 
+
 class enable_grad(_Mode):  # noqa: N801
     """Record again inside a :class:`no_grad` block.
 

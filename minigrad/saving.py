@@ -1,4 +1,4 @@
-"""Weights in files: :func:`save` and :func:`load`, in the safetensors format. No pickle, so a file cannot run code.
+"""Weights in files: ``mg.save`` and ``mg.load``, in the safetensors format. No pickle, so a file cannot run code.
 
 What PyTorch's ``safetensors.torch.save_file`` or ``save_model`` wrote is loaded as it is, and what is written here it can read.
 """
@@ -69,10 +69,9 @@ def save(path: str | os.PathLike[str], state_dict_or_module: Any, metadata: Mapp
     Example:
         >>> import tempfile
         >>> import minigrad as mg
-        >>> from minigrad.saving import load, save
         >>> with tempfile.TemporaryDirectory() as folder:
-        ...     save(f"{folder}/w.safetensors", {"w": mg.tensor([1.0, 2.0])})
-        ...     load(f"{folder}/w.safetensors")["w"].tolist()
+        ...     mg.save(f"{folder}/w.safetensors", {"w": mg.tensor([1.0, 2.0])})
+        ...     mg.load(f"{folder}/w.safetensors")["w"].tolist()
         [1.0, 2.0]
     """
     safetensors = _safetensors()
@@ -133,7 +132,7 @@ def _damaged(file: Path, why: object) -> MinigradError:
 
 
 def load(path: str | os.PathLike[str]) -> dict[str, Tensor]:
-    """The tensors of a safetensors file by name, for ``model.load_state_dict(load(path))``.
+    """The tensors of a safetensors file by name, for ``model.load_state_dict(mg.load(path))``.
 
     bfloat16, which NumPy lacks, becomes float32, exactly: it is the upper half of one. The tensors own their memory.
 
@@ -178,10 +177,10 @@ def load_metadata(path: str | os.PathLike[str]) -> dict[str, str]:
 
     Example:
         >>> import tempfile
-        >>> from minigrad.saving import load_metadata, save
+        >>> import minigrad as mg
         >>> with tempfile.TemporaryDirectory() as folder:
-        ...     save(f"{folder}/empty.safetensors", {}, metadata={"epoch": "3"})
-        ...     load_metadata(f"{folder}/empty.safetensors")
+        ...     mg.save(f"{folder}/empty.safetensors", {}, metadata={"epoch": "3"})
+        ...     mg.load_metadata(f"{folder}/empty.safetensors")
         {'epoch': '3'}
     """
     file = _checked(path, "load_metadata")

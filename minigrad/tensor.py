@@ -57,13 +57,6 @@ class Tensor(Handle):
         """The raw array, not a copy. Writing into it is noticed: backward refuses a graph whose saved values changed."""
         return self._hand_out("data")
 
-    def _hand_out(self, how: str) -> Any:
-        tracing.read(self, f".{how}")
-        if self.node is not None:
-            guards.hand_out(self._data, self.node, next_order())
-            cuts.leave(self.node, how)
-        return self._data
-
     @data.setter
     def data(self, value: Any) -> None:
         if value is self._data:
@@ -79,6 +72,13 @@ class Tensor(Handle):
         if self.node is not None:
             self.node.more().shared = True
             self.node.dtype = array.dtype
+
+    def _hand_out(self, how: str) -> Any:
+        tracing.read(self, f".{how}")
+        if self.node is not None:
+            guards.hand_out(self._data, self.node, next_order())
+            cuts.leave(self.node, how)
+        return self._data
 
     @property
     def grad(self) -> Tensor | None:

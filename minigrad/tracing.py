@@ -77,7 +77,8 @@ class Log:
         seen: nodes by the identity of their arrays, to recognise a raw array as the value of a node.
         guards: branches that the library took on values of inputs.
         modules: the modules that were called, and whether each was in training.
-        had_grad: whether each leaf whose ``.grad`` was looked at had one when the step began.
+        first: for a leaf that an assignment made, the one that its Tensor had when the step began.
+        had_grad: whether each leaf whose ``.grad`` was looked at had one when the step began (None: it was set before that).
         old_grads: the leaves of gradients from before the step, and whose gradients they are.
         made: the Tensors that the run made, weakly.
     """
@@ -92,7 +93,8 @@ class Log:
         self.varying: set[Node] = set()
         self.lines: dict[Node, naming.Where | None] = {}
         self.modules: dict[Any, bool] = {}
-        self.had_grad: dict[Node, bool] = {}
+        self.first: dict[Node, Node] = {}
+        self.had_grad: dict[Node, bool | None] = {}
         self.old_grads: dict[Node, Node] = {}
 
     def operand(self, tensor: Handle) -> None:
@@ -200,6 +202,7 @@ def assigned(handle: Handle, value: Handle) -> None:
     new.extra, new.grad = old.extra, old.grad
     handle.node = new
     log.handles[new] = handle
+    log.first[new] = log.first.get(old, old)
     log.events.append(Assigned(handle, old, new, value.node))
     if value.node in log.varying:
         log.varying.add(new)
@@ -217,13 +220,14 @@ def grad_read(node: Node) -> None:
     log = active.get()
     if log is None or node.op is not None:
         return
-    log.had_grad.setdefault(node, node.grad is not None)
+    owner = log.first.get(node, node)
+    log.had_grad.setdefault(owner, node.grad is not None)
     if node.grad is not None:
         held = node.grad.node
         if held is None or held.order < log.start:
             if held is None:
                 held = node.grad.node = leaf(node.grad._data, False)
-            log.old_grads.setdefault(held, node)
+            log.old_grads.setdefault(held, owner)
             log.varying.add(held)
 
 
@@ -231,7 +235,9 @@ def grad_set(node: Node, value: Handle | None) -> None:
     """A leaf's ``.grad`` was set or forgotten."""
     log = active.get()
     if log is not None and node.op is None:
-        log.events.append(GradSet(node, value))
+        owner = log.first.get(node, node)
+        log.had_grad.setdefault(owner, None)
+        log.events.append(GradSet(owner, value))
 
 
 def effect(method: Function) -> Function:

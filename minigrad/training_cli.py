@@ -77,9 +77,16 @@ def add_to(made: argparse.ArgumentParser) -> None:
     datasets, models = (sorted({key[i] for key in RECIPES}) for i in (0, 1))
     made.add_argument("dataset", choices=datasets, help="what to learn")
     made.add_argument("--model", choices=models, default="mlp", help="what learns it (default: mlp)")
-    made.add_argument("--epochs", type=_positive(int), metavar="N", help="how often all training data are seen, at most")
+    made.add_argument(
+        "--epochs", type=_positive(int), metavar="N", help="how often the data are seen, at most (default: by model)"
+    )
     made.add_argument("--batch-size", type=_positive(int), default=32, metavar="N", help="examples to a step (default: 32)")
-    made.add_argument("--lr", type=_positive(float), metavar="RATE", help="the learning rate; it falls to 0 along a cosine")
+    made.add_argument(
+        "--lr",
+        type=_positive(float),
+        metavar="RATE",
+        help="the first learning rate; it falls along a cosine (default: by model)",
+    )
     made.add_argument("--optimizer", choices=list(OPTIMIZERS), default="adam", help="default: adam")
     made.add_argument(
         "--patience", type=_positive(int), metavar="N", help="stop after N epochs without a smaller validation loss"
@@ -112,8 +119,8 @@ def run(options: argparse.Namespace, command: argparse.ArgumentParser) -> int:
         command.error(f"argument --model: {options.model} is for digits; {options.dataset} takes mlp")
     if options.augment and options.dataset != "digits":
         command.error("argument --augment: only images can be turned; leave it out, or train digits")
-    folder = _folder(Path(options.out or f"out/{options.dataset}-{options.model}"))
     _require(("sklearn", "safetensors") if options.no_plot else ("sklearn", "safetensors", "matplotlib"))
+    folder = _folder(Path(options.out or f"out/{options.dataset}-{options.model}"))
     options.epochs, options.lr = options.epochs or recipe.epochs, options.lr or recipe.rate * OPTIMIZERS[options.optimizer][1]
     try:
         model, history, data = _train(options, recipe)
@@ -253,6 +260,7 @@ def _drawing(options: argparse.Namespace, model: Module, test: ArrayDataset) -> 
     from minigrad import nn, viz
 
     examples, labels = test[:2]
+    model.zero_grad()
     with mg.inspect():
         loss = nn.CrossEntropyLoss()(model(mg.tensor(examples, name=options.dataset)), mg.tensor(labels, name="labels"))
     loss.backward()

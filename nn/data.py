@@ -258,6 +258,11 @@ def _as_dtype(values: Array, dtype: np.dtype[Any]) -> Array:
     return values.astype(dtype, copy=False)
 
 
+def _floating(x: Array) -> Array:
+    """Floats keep their dtype, so that noise on float32 images costs float32; others are computed in float64."""
+    return x if x.dtype.kind == "f" else x.astype(np.float64)
+
+
 def _range(value: Range, middle: float = 0.0) -> tuple[float, float]:
     low, high = (middle - value, middle + value) if np.ndim(value) == 0 else value  # type: ignore[operator, misc]
     if not low <= high:
@@ -330,7 +335,7 @@ class Crop(_Augmentation):
         if min(rows, columns) < 1 or min(h, w) < 1:
             raise ShapeError(f"Crop: a window of {(h, w)} does not fit into {padded.shape[2:]} (the image with its padding)")
         every = np.lib.stride_tricks.sliding_window_view(padded, (h, w), axis=(2, 3))
-        return every[np.arange(n), :, rng.integers(rows, size=n), rng.integers(columns, size=n)]  # type: ignore[no-any-return]
+        return every[np.arange(n), :, rng.integers(rows, size=n), rng.integers(columns, size=n)]
 
 
 class Shift(Crop):
@@ -382,7 +387,7 @@ class Rotate(_Augmentation):
         row, column = cos * y + sin * z + (H - 1) / 2, cos * z - sin * y + (W - 1) / 2
         top, left = np.floor(row).astype(int), np.floor(column).astype(int)
         down, right = row - top, column - left
-        work = x if x.dtype.kind == "f" else x.astype(np.float64)
+        work = _floating(x)
         out = np.zeros(x.shape, work.dtype)
         for i, row_share in ((0, 1 - down), (1, down)):
             for j, column_share in ((0, 1 - right), (1, right)):
@@ -413,8 +418,9 @@ class Brightness(_Augmentation):
         self.strength = _range(strength, 1.0)
 
     def _apply(self, x: Array, rng: np.random.Generator) -> Array:
-        factor = _each(rng.uniform(*self.strength, len(x)))
-        return x * factor.astype(x.dtype if x.dtype.kind == "f" else np.float64)
+        floats = _floating(x)
+        factors: Array = _each(rng.uniform(*self.strength, len(x))).astype(floats.dtype)
+        return floats * factors
 
 
 class Noise(_Augmentation):
@@ -433,8 +439,8 @@ class Noise(_Augmentation):
         self.std = std
 
     def _apply(self, x: Array, rng: np.random.Generator) -> Array:
-        noise = self.std * rng.standard_normal(x.shape)
-        return x + noise.astype(x.dtype if x.dtype.kind == "f" else np.float64)
+        floats = _floating(x)
+        return floats + np.asarray(rng.normal(0.0, self.std, x.shape), floats.dtype)
 
 
 class Compose(_Augmentation):

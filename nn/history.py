@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import math
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -82,7 +82,7 @@ class History(Mapping[str, list[float]]):
     def __repr__(self) -> str:
         best = f"; best was epoch {self.best_epoch}" if self.best_epoch and "best" not in self.stopped else ""
         headline = f"{self.epochs} epoch{'s' * (self.epochs != 1)}, {self.stopped}{best}"
-        columns = {"epoch": list(range(1, self.epochs + 1)), **self._columns()}
+        columns: dict[str, Sequence[float]] = {"epoch": range(1, self.epochs + 1), **self._columns()}
         texts = [[name, *(f"{value:.4g}" for value in values)] for name, values in columns.items()]
         widths = [max(map(len, column)) for column in texts]
         rows = ["  ".join(text.rjust(width) for text, width in zip(row, widths)) for row in zip(*texts)]
@@ -106,7 +106,7 @@ class History(Mapping[str, list[float]]):
         """
         try:
             from matplotlib.figure import Figure
-            from matplotlib.ticker import MaxNLocator
+            from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
         except ImportError as error:
             raise ImportError("History.plot needs matplotlib: pip install 'minigrad[train]'") from error
         panels = [("loss", self.loss, self.validation_loss)]
@@ -127,6 +127,9 @@ class History(Mapping[str, list[float]]):
             finite = [v for v in (*training, *validation) if math.isfinite(v)]
             if name == "loss" and finite and min(finite) > 0 and max(finite) > 20 * min(finite):
                 axes.set_yscale("log")
+                axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+                axes.yaxis.set_minor_locator(NullLocator())
+                axes.yaxis.set_major_formatter("{x:g}")
             axes.set(xlabel="epoch", ylabel=name)
             axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
             axes.grid(color="#E4E4E4", linewidth=0.8)

@@ -14,6 +14,7 @@ import numpy as np
 from minigrad import backend, tracing
 from minigrad.errors import DtypeError, MinigradError, ShapeError
 from minigrad.graph import TRACE, leaf, recording
+from minigrad.primitive import Op
 from minigrad.tensor import Tensor, tensor, wrap
 
 _structure = [0]
@@ -470,9 +471,12 @@ class Module:
         return ".".join(recording.get()[1]) or type(self).__name__
 
     def _refuse(self, expected: str, received: Any, advice: str) -> ShapeError:
-        """The error for an input that does not fit."""
+        """The error for an input that does not fit, with the module as the operation that failed, for drawings."""
         shape = tuple(getattr(received, "shape", ()))
-        return ShapeError(f"{self._path()}: {self._headline()} expects an input of shape {expected}, got {shape}. {advice}")
+        error = ShapeError(f"{self._path()}: {self._headline()} expects an input of shape {expected}, got {shape}. {advice}")
+        failed = Op(type(self).__name__, self.forward, (None,), "", "", "", "", False, False, None, 0, ())
+        setattr(error, "operation", (failed, (received,), ()))  # noqa: B010
+        return error
 
     def __repr__(self) -> str:
         lines = [f"({name}): {_indent(repr(child))}" for name, child in self._members(Module)]

@@ -79,11 +79,13 @@ def fit(
         scheduler_per: ``"epoch"``, or ``"batch"``, as ``OneCycleLR`` wants it.
         clip_norm: the longest that the gradient may be: :func:`minigrad.nn.utils.clip_grad_norm_`.
         patience: stop after so many epochs in which the validation loss was not the smallest so far.
-        best: end with the weights of the epoch with the smallest validation loss, where there is validation.
+        best: end with the weights of the epoch with the smallest validation loss, where there is validation. The optimiser's
+            state stays that of the last step.
         callbacks: functions of a :class:`minigrad.nn.training.State`, called after each epoch. One that returns True, or raises
             :class:`StopTraining`, ends training.
         batch_callbacks: the same, called after each batch.
-        seed: an integer, a generator, or None for minigrad's own generator, as ``mg.manual_seed`` left it.
+        seed: an integer, which begins anew in every call; a generator, which goes on where it is; or None for minigrad's own
+            generator, as ``mg.manual_seed`` left it.
         progress: whether to show a bar (needs tqdm) on stderr; by default where that is a terminal and tqdm is installed.
         shuffle: whether each epoch sees the examples in a new order.
 
@@ -110,41 +112,41 @@ def fit(
     """  # fmt: skip
     _check(model, loss, optimizer, epochs, validation, scheduler, scheduler_per, patience)
     history, smallest, learned = History(), math.inf, None
-    with _drawing_from(seed) as rng, _modes_kept(model):
+    with _drawing_from(seed) as rng, _modes_kept(model), contextlib.ExitStack() as stack:
         every = _batched(train, batch_size, shuffle, rng, "train")
         held_out = None if validation is None else _batched(validation, batch_size, False, rng, "validation")
         state = State(model, optimizer, history, epochs, len(every) if isinstance(every, Sized) else None)
         if not model.training:
             model.train()
-        with contextlib.closing(_bar(progress, state)) as bar:
-            step = _Step(model, loss, optimizer, metric, clip_norm)
-            after_batch, after_epoch = [*batch_callbacks, bar.after_batch], [*callbacks, bar.after_epoch]
-            if scheduler is not None and scheduler_per == "batch":
-                after_batch.insert(0, lambda _: scheduler.step())
-            try:
-                for state.epoch in range(1, epochs + 1):
-                    begun = time.perf_counter()
-                    row = _epoch(state, every, step, after_batch)
-                    if held_out is not None:
-                        found = _evaluate(model, held_out, loss, metric)
-                        row |= {f"validation_{name}": value for name, value in found.items()}
-                    history.append(**row, seconds=time.perf_counter() - begun)
-                    judged = row.get("validation_loss", row["loss"])
-                    if held_out is not None and judged < smallest:
-                        smallest, history.best_epoch = judged, state.epoch
-                        learned = model.state_dict() if best else None
-                    if isinstance(scheduler, ReduceLROnPlateau):
-                        scheduler.step(judged)
-                    elif scheduler is not None and scheduler_per == "epoch":
-                        scheduler.step()
-                    _call(after_epoch, state)
-                    if patience is not None and state.epoch - (history.best_epoch or 0) >= patience:
-                        raise StopTraining(f"early stopping at epoch {state.epoch}; best was {history.best_epoch or 'none'}")
-                history.stopped = "done"
-            except StopTraining as stop:
-                history.stopped = str(stop) or f"stopped in epoch {state.epoch}"
-            except KeyboardInterrupt:
-                history.stopped = "interrupted"
+        bar = stack.enter_context(contextlib.closing(_bar(progress, state)))
+        step = _Step(model, loss, optimizer, metric, clip_norm)
+        after_batch, after_epoch = [*batch_callbacks, bar.after_batch], [*callbacks, bar.after_epoch]
+        if scheduler is not None and scheduler_per == "batch":
+            after_batch.insert(0, lambda _: scheduler.step())
+        try:
+            for state.epoch in range(1, epochs + 1):
+                begun = time.perf_counter()
+                row = _epoch(state, every, step, after_batch)
+                if held_out is not None:
+                    found = _evaluate(model, held_out, loss, metric)
+                    row |= {f"validation_{name}": value for name, value in found.items()}
+                history.append(**row, seconds=time.perf_counter() - begun)
+                judged = row.get("validation_loss", row["loss"])
+                if held_out is not None and judged < smallest:
+                    smallest, history.best_epoch = judged, state.epoch
+                    learned = model.state_dict() if best else None
+                if isinstance(scheduler, ReduceLROnPlateau):
+                    scheduler.step(judged)
+                elif scheduler is not None and scheduler_per == "epoch":
+                    scheduler.step()
+                _call(after_epoch, state)
+                if patience is not None and state.epoch - (history.best_epoch or 0) >= patience:
+                    raise StopTraining(f"early stopping at epoch {state.epoch}; best was {history.best_epoch or 'none'}")
+            history.stopped = "done"
+        except StopTraining as stop:
+            history.stopped = str(stop) or f"stopped in epoch {state.epoch}"
+        except KeyboardInterrupt:
+            history.stopped = "interrupted"
         if learned is not None:
             model.load_state_dict(learned)
     return history
@@ -257,9 +259,7 @@ class _Step:
 def _number(loss: Any) -> float:
     if not isinstance(loss, Tensor) or loss.size != 1:
         got = f"a tensor of shape {loss.shape}" if isinstance(loss, Tensor) else f"a {type(loss).__name__}"
-        raise ShapeError(
-            f"the loss must be one number, a Tensor of shape (); got {got}. Take its mean, or reduction='mean'."
-        )
+        raise ShapeError(f"the loss must be one number, a Tensor of shape (); got {got}. Take its mean, or reduction='mean'.")
     return float(loss.item())
 
 
@@ -376,7 +376,7 @@ class _Shown(_Silent):
     def __init__(self, tqdm: Any, state: State) -> None:
         total = None if state.batches is None else state.epochs * state.batches
         form = "{desc} {percentage:3.0f}% |{bar}| {elapsed}<{remaining}, {rate_fmt}{postfix}"
-        self.bar = tqdm(total=total, file=sys.stderr, dynamic_ncols=True, unit=" batches", bar_format=form)
+        self.bar = tqdm(total=total, file=sys.stderr, dynamic_ncols=True, bar_format=form)
         self.loss, self.told = math.nan, ""
 
     def close(self) -> None:

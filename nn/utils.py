@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from minigrad import backend, ops
+from minigrad import backend, ops, tracing
 from minigrad.errors import MinigradError, ShapeError
 from minigrad.modes import no_grad
 from minigrad.tensor import Tensor, wrap
@@ -52,6 +52,12 @@ def clip_grad_norm_(
         norms = [ops.vector_norm(g, norm_type) for _, g in found]
         # The norm of norms is the norm of all. Of type 0 it is not: it counts tensors that are not all 0, as PyTorch does.
         total = ops.vector_norm(ops.stack(norms), norm_type)
+        if not error_if_nonfinite and tracing.varies(total):
+            # In double precision, as Python's number below is.
+            factor = ops.minimum(max_norm / (ops.astype(total, "float64") + 1e-6), 1.0)
+            for p, g in found:
+                p.grad = g * ops.astype(factor, g.dtype)
+            return total  # type: ignore[no-any-return]
         size = float(total.item())
         if error_if_nonfinite and not math.isfinite(size):
             wrong = [p.name or f"number {k}" for k, (p, _) in enumerate(found) if not math.isfinite(float(norms[k].item()))]
@@ -68,7 +74,7 @@ def clip_grad_norm_(
 
 def _replace(p: Tensor, g: Tensor, new: Tensor) -> None:
     """The same gradient Tensor with other values, for those who hold it, unless it is part of a graph (``create_graph``)."""
-    if g.is_leaf:
+    if g.is_leaf and tracing.active.get() is None:
         g._data = new._data.astype(g.dtype, copy=False)
     else:
         p.grad = new

@@ -1,4 +1,4 @@
-"""Autoencoders, VAE, GAN, word vectors and mixtures: closed forms, PyTorch's gradients, and what each must be able to learn."""
+"""Autoencoders, VAE, GAN, word vectors, mixtures, metrics: closed forms, PyTorch's gradients, and what each must be able to learn."""
 
 from __future__ import annotations
 
@@ -160,6 +160,7 @@ MODELS: dict[str, tuple[Callable[[], nn.Module], Callable[[Any], Any], int]] = {
     "GaussianMixture, spherical": (lambda: models.GaussianMixture(2, 3, "spherical"), lambda m: m.loss(X), 2),
     "GaussianMixture, diag": (lambda: models.GaussianMixture(2, 3, "diag"), lambda m: m.loss(X), 2),
     "GaussianMixture, full": (lambda: models.GaussianMixture(2, 3), lambda m: m.loss(X), 2),
+    "NeighbourhoodComponents": (lambda: models.NeighbourhoodComponents(3, 2), lambda m: m.loss(X, [0, 1, 0, 2, 1, 0]), 2),
 }  # fmt: skip
 EVERY = pytest.mark.parametrize("name", MODELS)
 
@@ -237,7 +238,9 @@ def test_sparsity_switches_units_off(rate: float | None) -> None:
     active = []
     for penalty in (0.0, 3.0):
         mg.manual_seed(0)
-        model = models.SparseAutoencoder(nn.Sequential(nn.Linear(8, 12), nn.Sigmoid()), nn.Linear(12, 8), penalty, rate).double()
+        model = models.SparseAutoencoder(
+            nn.Sequential(nn.Linear(8, 12), nn.Sigmoid()), nn.Linear(12, 8), penalty, rate
+        ).double()
         descend(model, lambda model=model: model.loss(x), 100)
         active.append(model.encode(x).numpy().mean())
     assert active[1] < 0.5 * active[0]
@@ -412,12 +415,12 @@ def test_vae_samples_and_reconstructions() -> None:
 
 
 def test_bernoulli_log_probability_is_exact_in_both_tails() -> None:
-    y = mg.tensor([800.0, -800.0, 800.0, -800.0], dtype="float64", requires_grad=True)
-    x = mg.tensor([1.0, 0.0, 0.0, 1.0], dtype="float64")
+    y = mg.tensor([800.0, -800.0, 800.0, -800.0, 50.0], dtype="float64", requires_grad=True)
+    x = mg.tensor([1.0, 0.0, 0.0, 1.0, 1.0], dtype="float64")
     log_p = BERNOULLI.log_prob(y, x)
-    np.testing.assert_array_equal(log_p.detach().numpy(), [0, 0, -800, -800])
+    np.testing.assert_allclose(log_p.detach().numpy(), [0, 0, -800, -800, -math.exp(-50)], rtol=1e-12)
     log_p.sum().backward()
-    np.testing.assert_array_equal(y.grad.numpy(), [0, 0, -1, 1])
+    np.testing.assert_allclose(y.grad.numpy(), [0, 0, -1, 1, math.exp(-50)], rtol=1e-12)
 
 
 def test_a_likelihood_of_ones_own() -> None:
@@ -437,7 +440,10 @@ def test_a_likelihood_of_ones_own() -> None:
         (lambda: models.VAE(nn.Linear(3, 5), nn.Linear(2, 3), 2).loss(mg.ones((4, 3))), r"encoder gave shape \(4, 5\)"),
         (lambda: models.VAE(nn.Linear(3, 4), nn.Linear(2, 2), 2).loss(mg.ones((4, 3))), r"decoder speaks of \(4, 2\)"),
         (lambda: models.VAE(nn.Linear(3, 4), nn.Linear(2, 3), 2, "gaussian").loss(mg.ones((4, 3))), "twice the size"),
-        (lambda: models.VAE(nn.Linear(3, 4), nn.Linear(2, 4), 2, "gaussian").loss(mg.ones((4, 3))), r"decoder speaks of \(4, 2\)"),
+        (
+            lambda: models.VAE(nn.Linear(3, 4), nn.Linear(2, 4), 2, "gaussian").loss(mg.ones((4, 3))),
+            r"decoder speaks of \(4, 2\)",
+        ),
     ],
 )
 def test_vae_says_which_shape_is_wrong(build: Callable[[], Any], match: str) -> None:
@@ -542,15 +548,31 @@ def test_gradient_penalty_is_the_closed_form_and_pytorchs() -> None:
     penalty.backward()
     theirs.backward()
     for name, q in D.named_parameters():
-        close(0 * q.numpy() if q.grad is None else q.grad, 0 * p[name].detach().numpy() if p[name].grad is None else p[name].grad, name)
+        close(
+            0 * q.numpy() if q.grad is None else q.grad,
+            0 * p[name].detach().numpy() if p[name].grad is None else p[name].grad,
+            name,
+        )
     W, b = p["0.weight"].detach().numpy(), p["0.bias"].detach().numpy()
     inner = 1 - np.tanh((fake + along * (real - fake)) @ W.T + b) ** 2
     by_hand = np.linalg.norm((inner * p["2.weight"].detach().numpy()) @ W, axis=1)
     close(penalty.item(), ((by_hand - 1) ** 2).mean(), "by the chain rule")
-    images = models.gradient_penalty(nn.Sequential(nn.Flatten(), nn.Linear(12, 1)), mg.ones((2, 3, 2, 2)), mg.zeros((2, 3, 2, 2)))
+    images = models.gradient_penalty(
+        nn.Sequential(nn.Flatten(), nn.Linear(12, 1)), mg.ones((2, 3, 2, 2)), mg.zeros((2, 3, 2, 2))
+    )
     assert images.shape == ()
     with pytest.raises(ShapeError, match="equal shapes"):
         models.gradient_penalty(D, X, X[:3])
+
+
+def test_gradient_penalty_of_a_flat_discriminator_is_finite() -> None:
+    D = mlp(3, 4, 1).double()
+    for p in D.parameters():
+        p._data[...] = 0
+    penalty = models.gradient_penalty(D, X, -X)
+    penalty.backward()
+    assert penalty.item() == 1
+    assert all(p.grad is None or np.isfinite(p.grad.numpy()).all() for p in D.parameters())
 
 
 def test_the_penalty_teaches_a_slope_of_one() -> None:
@@ -608,7 +630,9 @@ def test_dcgan_is_pytorchs() -> None:
     theirs.load_state_dict({name: torch.tensor(value.numpy()) for name, value in ours.state_dict().items()})
     x = Rng(0).normal(size=(3, 1, 16, 16))
     close(ours(mg.asarray(x)).detach(), theirs(torch.tensor(x)).detach())
-    weights = np.concatenate([p.numpy().ravel() for p in models.DCGANDiscriminator(size=16, width=32).parameters() if p.ndim == 4])
+    weights = np.concatenate(
+        [p.numpy().ravel() for p in models.DCGANDiscriminator(size=16, width=32).parameters() if p.ndim == 4]
+    )
     np.testing.assert_allclose([weights.mean(), weights.std()], [0, 0.02], atol=5e-4)
     assert not any(isinstance(m, nn.BatchNorm2d) for m in models.DCGANDiscriminator(batch_norm=False).modules())
     for size in (4, 12, 28):
@@ -904,6 +928,10 @@ def test_mixtures_say_what_does_not_fit() -> None:
         models.SoftKMeans(2, 3).loss(mg.ones(3))
     with pytest.raises(ValueError, match="shared, spherical, diag, full"):
         models.GaussianMixture(2, 3, "tied")
+    with pytest.raises(ValueError, match="x has elements that are nan"):
+        models.SoftKMeans(2, 1).fit([[0.0], [1.0], [math.nan]])
+    with pytest.raises(ValueError, match=r"the loss is (inf|nan): scale x"), np.errstate(all="ignore"):
+        models.SoftKMeans(1, 1).fit([[-2e19], [2e19]])
     with pytest.raises(ValueError, match="temperature=-1"):
         models.SoftKMeans(2, 3, -1)
 
@@ -918,3 +946,44 @@ def test_fit_is_reproducible_and_keeps_the_best_restart(build: Callable[[], Any]
     rng = Rng(1)
     each = [build().fit(x, generator=rng).loss(x).item() for _ in range(3)]
     close(one.loss(x).item(), min(each), rtol=1e-6)
+
+
+# ---- metric learning -------------------------------------------------------------------------------------------------------
+
+
+def test_neighbourhood_components_are_the_formula() -> None:
+    model, y = scatter(models.NeighbourhoodComponents(3, 2)), np.array([0, 1, 0, 2, 1, 0])
+    z = X @ model.weight.numpy().T
+    p = np.exp(-((z[:, None] - z) ** 2).sum(-1))
+    np.fill_diagonal(p, 0)
+    p /= p.sum(1, keepdims=True)
+    right = np.array([p[i][y == y[i]].sum() for i in range(6) if y[i] != 2])  # the one of class 2 has no partner
+    close(model.loss(X, y).item(), -np.log(right).mean())
+    away = X[:, None] - X
+    close(model.distances(X, X).detach(), np.einsum("nmd,de,nme->nm", away, model.metric().detach().numpy(), away))
+    with pytest.raises(ShapeError, match=r"6 examples, but classes of shape \(5,\)"):
+        model.loss(X, y[:5])
+    with pytest.raises(ValueError, match="at least one pair"):
+        model.loss(X, range(6))
+
+
+def test_a_learned_metric_ignores_what_does_not_matter() -> None:
+    """The class is in one direction of small variance; nearest neighbours by |x - x'| are misled by the others."""
+    rng = Rng(0)
+    y = rng.integers(3, size=300)
+    x = np.concatenate([y[:, None] + 0.2 * rng.normal(size=(300, 1)), 5 * rng.normal(size=(300, 3))], 1)
+    x, train = x @ np.linalg.qr(rng.normal(size=(4, 4)))[0], np.arange(300) < 200
+
+    def accuracy(model: Any) -> float:
+        nearest = model.distances(x[~train], x[train]).detach().numpy().argmin(1)
+        return float((y[train][nearest] == y[~train]).mean())
+
+    mg.manual_seed(0)
+    model = models.NeighbourhoodComponents(4, 4).double()
+    model.load_state_dict({"weight": np.eye(4)})
+    plain = accuracy(model)
+    mg.manual_seed(0)
+    model = models.NeighbourhoodComponents(4, 2).double()
+    descend(model, lambda: model.loss(x[train], y[train]), 100)
+    assert plain < 0.6
+    assert accuracy(model) > 0.9

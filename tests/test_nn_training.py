@@ -140,21 +140,56 @@ def test_an_optimiser_with_a_line_search_gets_its_closure():
     assert len(history.metric) == 3
 
 
+def test_a_line_search_may_try_what_is_not_finite():
+    model = nn.Linear(1, 1, bias=False)
+    nn.init.constant_(model.weight, 1.0)
+    tried = []
+
+    def loss(prediction, target):
+        value = mg.mean((prediction - target) ** 2)
+        tried.append(value.item())
+        return value if len(tried) != 2 else value * math.inf
+
+    x = np.ones((4, 1), "float32")
+    optimizer = optim.LBFGS(model.parameters(), lr=10.0, line_search_fn="strong_wolfe")
+    _, history = train(model, (x, 3 * x), loss=loss, optimizer=optimizer, epochs=1)
+    assert history.loss == [4.0]
+    assert len(tried) > 2
+    assert abs(model.weight.item() - 3) < 0.1
+
+
+def test_validation_keeps_its_order():
+    seen, criterion = [], nn.MSELoss()
+
+    def loss(prediction, target):
+        if not mg.is_grad_enabled():
+            seen.extend(target.numpy()[:, 0].tolist())
+        return criterion(prediction, target)
+
+    x, _ = problem(20)
+    number = np.arange(20.0, dtype="float32")[:, None]
+    model = nn.Linear(3, 1)
+    optimizer = optim.SGD(model.parameters(), lr=1e-4)
+    train(model, (x, number), loss=loss, validation=(x, number), epochs=2, batch_size=8, optimizer=optimizer)
+    assert seen == list(range(20)) * 2
+
+
 # ---- reproducible ------------------------------------------------------------------------------------------------------------
 
 
-def noisy(**options):
+def noisy(before=0, **options):
     x, y = problem()
     images = nn.ArrayDataset(x.reshape(-1, 1, 1, 3), y, transform=nn.data.Noise(0.1))
     model = network(dropout=0.5)
     model = nn.Sequential(nn.Flatten(), *model)
+    mg.manual_seed(before)
     return train(model, images, validation=(x.reshape(-1, 1, 1, 3), y), metric=nn.accuracy, clip_norm=1.0, **options)
 
 
 def test_a_seed_repeats_everything_and_leaves_the_global_generator_alone():
     mg.manual_seed(11)
     expected = mg.random.uniform(3).tolist()
-    (model, history), (same, again) = noisy(seed=5), noisy(seed=5)
+    (model, history), (same, again) = noisy(seed=5), noisy(before=1, seed=5)
     assert_same(weights(model), weights(same))
     for name in COLUMNS:
         assert history[name] == again[name]
@@ -710,6 +745,21 @@ def test_tbptt_says_where_it_failed():
     with pytest.raises(AnomalyError, match=r"tbptt: the loss is nan in the piece that begins at step 10"):
         nn.tbptt(model, x, y, loss=nn.MSELoss(), optimizer=optim.SGD(model.parameters(), lr=0.1), length=5)
     assert all(np.isfinite(w).all() for w in weights(model).values())
+
+
+# ---- what importing costs ------------------------------------------------------------------------------------------------------
+
+
+def test_saving_and_plotting_cost_nothing_until_they_are_used():
+    program = """
+        import sys
+        import minigrad as mg
+        from minigrad import nn
+        assert {"safetensors", "matplotlib", "tqdm", "sklearn", "minigrad.saving"}.isdisjoint(sys.modules)
+        assert mg.save is mg.save and {"save", "load", "load_metadata"} <= set(mg.__all__)
+        assert "minigrad.saving" in sys.modules and "safetensors" not in sys.modules
+    """
+    subprocess.run([sys.executable, "-c", textwrap.dedent(program)], check=True, timeout=120)
 
 
 # ---- history -----------------------------------------------------------------------------------------------------------------

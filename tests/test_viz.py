@@ -491,8 +491,8 @@ def test_options():
     assert "asks for a gradient" in viz.draw(f).source
     assert "asks for a gradient" not in viz.draw(f, legend=False).source
     assert "local 5" in viz.draw(f, edges="both").source
-    assert "label=<&#160;5&#160;>" in viz.draw(f).source
-    assert "label=<&#160;5&#160;>" not in viz.draw(f, edges="none").source
+    assert ">5</FONT>&#160;<BR/>" in viz.draw(f).source
+    assert ">5</FONT>&#160;<BR/>" not in viz.draw(f, edges="none").source
     assert viz.draw(f, legend=False, edges="none", title="T").svg()
 
 

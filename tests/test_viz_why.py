@@ -756,6 +756,22 @@ def zero_times_infinity():
     return p, after(-mg.sum(p * y))
 
 
+@fault("value_not_finite", "log", value="nan")
+def loss_that_is_not_finite_has_a_finite_gradient():
+    w = leaf([-1.0, 2.0])
+    y = mg.log(w * 1.0)  # here
+    return w, after(mg.sum(y + 1.0))
+
+
+@fault("value_not_finite", "matmul", value="inf")
+def recurrence_overflows():
+    h = h0 = leaf(np.ones((2, 2)), dtype="float32")
+    W = leaf(np.eye(2) * 1e5, dtype="float32")
+    for _ in range(12):
+        h = W @ h  # here
+    return h0, after(mg.sum(chain(h) * h))
+
+
 @fault("local_not_finite", "sqrt", value="inf")
 def sqrt_at_zero():
     w = leaf([0.0, 2.0])
@@ -1041,3 +1057,34 @@ def test_no_grad_inside_inspect_is_still_no_grad():
             assert (w * 2).requires_grad
     assert w.tolist() == [0.0, 1.0]
     assert mg.is_grad_enabled()
+
+
+def test_a_loss_of_nan_that_was_not_inspected():
+    w = leaf(normal(400))
+    with np.errstate(all="ignore"):
+        loss = mg.sum(mg.log(w * 1.0) + 1.0)
+        loss.backward()
+    (finding,) = viz.explain_grad(w, loss).findings[-1:]
+    assert finding.kind == "unknown"
+    assert finding.state == "finite, but the loss itself is not"
+
+
+def test_one_path_cut_and_one_alive_is_healthy():
+    with mg.inspect():
+        w = leaf([1.0, 2.0])
+        loss = mg.sum(w.detach() * w) + mg.sum(mg.where(w > 1.5, w, 0.0)) + w.numpy().max()
+    loss.backward()
+    assert viz.explain_grad(w, loss).healthy
+
+
+def test_nothing_is_changed():
+    with mg.inspect():
+        w = leaf([1.0, 2.0])
+        loss = mg.sum(mg.tanh(w))
+    for _ in range(2):
+        viz.explain_grad(w, loss)
+        assert w.grad is None
+    loss.backward()
+    before = w.grad.numpy().copy()
+    viz.explain_grad(w, loss).draw()
+    np.testing.assert_array_equal(w.grad.numpy(), before)

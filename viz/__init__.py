@@ -5,7 +5,9 @@ Call them after ``loss.backward()`` to see the gradients, or before it to see th
 """
 
 from minigrad.viz.dot import Drawing, draw
-from minigrad.viz.network import to_networkx
+from minigrad.viz.memory import Kept, Memory, memory
+from minigrad.viz.network import from_json, to_json, to_networkx
+from minigrad.viz.player import Player, player
 from minigrad.viz.records import Edge, Records, Value, records
 from minigrad.viz.text import Explanation, explain
 from minigrad.viz.why import Finding, Why, explain_grad
@@ -15,12 +17,19 @@ __all__ = [
     "Edge",
     "Explanation",
     "Finding",
+    "Player",
+    "Kept",
+    "Memory",
     "Records",
     "Value",
     "Why",
     "draw",
     "explain",
     "explain_grad",
+    "player",
+    "from_json",
+    "memory",
     "records",
+    "to_json",
     "to_networkx",
 ]

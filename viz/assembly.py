@@ -11,14 +11,15 @@ from typing import Any
 
 import numpy as np
 
+from minigrad import backend
 from minigrad.graph import Handle, Node
 from minigrad.viz.outline import CONSTANT, Array, Outline, Part
 from minigrad.viz.records import Bundle, Group, Key, Records, age, assemble, differentiate, is_kept, key_of, plain, user_names
 
 FEW = 6
 """More leaves, or constants, of one folded box become one box."""
-GRADIENTS = 200_000
-"""The backward pass is run again, for its numbers, over graphs of up to so many nodes: about 10 us each."""
+GRADIENTS = 50_000
+"""The backward pass is run again, for its numbers, over graphs of up to so many nodes: about 20 us each."""
 
 
 @dataclass(eq=False)
@@ -136,7 +137,7 @@ class Assembly:
             b = np.where(used, part.start + (b - part.start) % step, b)
         target = self.box[user]
         place = o.row[b] + (real - o.row[user])  # the same operand in the first copy
-        leaves = self._leaves(-2 - source[leaf], target[leaf], place[leaf], lifted)
+        leaves = self._leaves(-2 - source[leaf], user[leaf], target[leaf], place[leaf], lifted)
         start = np.empty_like(target)
         start[leaf], start[~leaf] = leaves[-2 - source[leaf]], self.box[source[~leaf]]
         folded = np.array([box.kind != "value" for box in self.boxes], bool)
@@ -154,12 +155,14 @@ class Assembly:
                 self.boxes[box].outputs.append(k)
 
     # Leaves
-    def _leaves(self, leaf: Array, target: Array, place: Array, lifted: Array) -> Array:
+    def _leaves(self, leaf: Array, user: Array, target: Array, place: Array, lifted: Array) -> Array:
         """Each leaf's box: that of the folded module that it belongs to; one of its own; or one for several that are alike."""
         o = self.outline
         n = len(self.boxes)
         first = np.full(len(o.leaves), len(o.source))
         np.minimum.at(first, leaf, place)
+        used = np.full(len(o.leaves), len(o.ops))
+        np.minimum.at(used, leaf, user)
         users: dict[int, list[int]] = defaultdict(list)
         for pair in np.unique(leaf * n + target).tolist():
             users[pair // n].append(pair % n)
@@ -174,7 +177,7 @@ class Assembly:
             boxes = tuple(users[i])
             part = self.boxes[boxes[0]].part
             node = o.leaves[i]
-            if len(boxes) == 1 and lifted[i] < 0 and part is not None and self._belongs(node, part, many[boxes[0]], int(first[i])):
+            if len(boxes) == 1 and lifted[i] < 0 and part is not None and self._belongs(node, part, many[boxes[0]], o.ops[int(used[i])]):
                 self.boxes[boxes[0]].leaves.append(i)
                 at[i] = boxes[0]
                 continue
@@ -186,7 +189,7 @@ class Assembly:
                     inside.append(frame.frames() if frame is not None else [])
                 homes[key] = [level[0] for level in zip(*inside) if all(f is level[0] for f in level)]
             home = homes[key]
-            while home and home[-1].part.path and home[-1].kind == "module" and not self._is_of(node, home[-1].part):
+            while home and home[-1].part.path and home[-1].kind == "module" and not _is_of(node, home[-1].part, o.ops[int(used[i])]):
                 home = home[:-1]
             copied = any(f.repeat > 1 for f in home)
             same = int(first[i]) if copied else (boxes, node.requires_grad) if self.merge else i
@@ -203,18 +206,13 @@ class Assembly:
                 self.boxes.append(_Box(kind, start, frame, None, o.leaves[piece[0]], repeat, piece))
         return at
 
-    def _belongs(self, leaf: Node, part: Part, count: int, use: int) -> bool:
+    def _belongs(self, leaf: Node, part: Part, count: int, user: Node) -> bool:
         """Whether a leaf that nothing else uses is drawn inside a folded part: a module's parameters, buffers, and what is many."""
         if not part.path:
             return count > FEW
         if leaf.name is not None or leaf.requires_grad:
-            return self._is_of(leaf, part)
-        return not (id(leaf) in self.names or self._enters(self.outline.ops[int(self.outline.user[use])]))
-
-    def _is_of(self, leaf: Node, part: Part) -> bool:
-        """Whether a leaf's name is the path of a parameter of a module."""
-        path = ".".join(part.path[1:])
-        return leaf.name is not None and (not path or f".{path}." in f".{leaf.name}")
+            return _is_of(leaf, part, user)
+        return not (id(leaf) in self.names or self._enters(user))
 
     # Constants
     def _constants(self) -> list[tuple[Node, int, int]]:
@@ -248,6 +246,7 @@ class Assembly:
     def _give(self, shown: dict[Key, tuple[Node, int]]) -> list[tuple[_Box | Key, _Box, int]]:
         """The constants to show beside folded boxes: those with a name, and those that enter the graph there."""
         given: list[tuple[_Box | Key, _Box, int]] = []
+        held = {_owner(node.saved[i + 1]): key for key, (node, i) in shown.items() if key[1] < 0 and key[2] in self.names}
         for box in [box for box in self.boxes if box.arrays]:
             kept = [
                 (node, i)
@@ -255,15 +254,18 @@ class Assembly:
                 if id(node.saved[i + 1]) in self.names or (node.saved[i + 1].ndim and self._enters(node))
             ]
             if len(kept) > FEW:
-                many = _Box("constants", box.start, box.frame, None, None, 1, list(range(len(kept))))
+                many = _Box("constants", box.start, box.frame, None, None, 1, list(range(len(kept))), [], kept)
                 self.boxes.append(many)
                 given.append((many, box, len(kept)))
                 continue
-            for node, i in kept:
-                key = (None, -1, id(node.saved[i + 1]))
-                if key not in shown or node.order < shown[key][0].order:
+            keys: Counter[Key] = Counter()  # views of one array are one
+            for node, i in sorted(kept, key=lambda use: id(use[0].saved[use[1] + 1]) not in self.names):
+                value = node.saved[i + 1]
+                key = held.setdefault(_owner(value), (None, -1, id(value)))
+                if key not in shown or (key[2] == id(value) and node.order < shown[key][0].order):
                     shown[key] = node, i
-                given.append((key, box, 1))
+                keys[key] += 1
+            given += [(key, box, count) for key, count in keys.items()]
         return given
 
     # Records
@@ -335,7 +337,7 @@ class Assembly:
         def add(node: Node, i: int, g: Any, part: Any) -> None:
             b = which.get((node, i))
             if b is not None:
-                part = part if len(sources[b]) == 1 else float(np.vdot(part, part).real)
+                part = part if len(sources[b]) == 1 else _squares(part)
                 sums[b] = sums[b] + part if b in sums else part
 
         more = {o.ops[k] for box in self.boxes for k in box.outputs}
@@ -367,7 +369,7 @@ class Assembly:
 
     def _group(self, box: _Box, gradients: dict[Node, Any]) -> Group:
         o, part = self.outline, box.part
-        frame = box.frame is not None and box in self.frames or box in self.frames
+        frame = (box.frame is not None and box in self.frames) or box in self.frames
         inside = [other for other in self.boxes if box in other.frames()] if frame else [box]
         members = {id(other) for other in inside}
         numbers = [n for n, other in enumerate(self.boxes) if id(other) in members]
@@ -375,7 +377,10 @@ class Assembly:
         kept = [i for other in inside if other.kind != "constants" for i in other.leaves]
         leaves = [o.leaves[i] for i in kept]
         learned = [leaf for leaf in leaves if leaf.requires_grad]
-        outputs = [o.ops[k] for k in box.outputs] or ([box.node] if box.node is not None else [])
+        _, firsts = np.unique(o.token[box.outputs], return_index=True)
+        outputs: list[Any] = [o.ops[box.outputs[k]] for k in firsts.tolist()]
+        outputs = outputs or ([box.node] if box.node is not None else [])
+        outputs = outputs or [node.saved[i + 1] for node, i in box.arrays if box.kind == "constants"]
         shapes = {(node.shape, node.dtype) for node in outputs}
         shape, dtype = next(iter(shapes)) if len(shapes) == 1 else (None, "")
         held = any(leaf not in gradients for leaf in learned)
@@ -397,7 +402,7 @@ class Assembly:
             leaves=len(box.leaves) if box.kind == "constants" else len(leaves),
             parameters=sum(int(np.prod(leaf.shape)) for leaf in learned),
             made=tuple(sorted(made.items(), key=lambda item: (-item[1], item[0]))),
-            label=next((name for node in reversed(outputs) if (name := self._name(node))), ""),
+            label=next((name for k in box.outputs[: -FEW - 1 : -1] if (name := self._name(o.ops[k]))), ""),
             shape=None if shape is None else tuple(shape),
             dtype=str(dtype),
             outputs=len(box.outputs),
@@ -430,10 +435,26 @@ class Assembly:
         return tuple(_norm(copies[start]) for start in sorted(copies))
 
 
+def _is_of(leaf: Node, part: Part, user: Node) -> bool:
+    """Whether a leaf's name is the path of a parameter of a module, or of the copy of it that ``user`` is in."""
+    path = ".".join(user.scope[1 : len(part.path)])
+    return leaf.name is not None and (not path or f".{path}." in f".{leaf.name}")
+
+
+def _owner(array: Any) -> int:
+    """Whose memory an array is a view of."""
+    while isinstance(array, np.ndarray) and isinstance(array.base, np.ndarray):
+        array = array.base
+    return id(array)
+
+
 def _norm(arrays: Sequence[Any]) -> float:
-    with np.errstate(all="ignore"):
-        squares = (np.abs(plain(a).astype(np.result_type(a, np.float64))) ** 2 for a in arrays)  # type: ignore[union-attr]
-        return float(np.sqrt(sum(float(s.sum()) for s in squares)))
+    return math.sqrt(sum(_squares(array) for array in arrays))
+
+
+def _squares(array: Any) -> float:
+    array = np.asarray(backend.to_numpy(array)).ravel()
+    return float(np.vdot(array, array).real) if array.dtype.itemsize > 2 else _squares(array.astype(np.float32))
 
 
 def _held(leaf: Node) -> Any:

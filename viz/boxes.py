@@ -134,7 +134,7 @@ def _arrays(v: Value, look: Look) -> list[tuple[str, Array | None, str]]:
     rows: list[tuple[str, Array | None, str]] = []
     if "value" in look.show and look.flow != "backward" and v.kind != "failed":
         rows.append(("value now" if v.later else "value", v.value, FORWARD))
-    if "gradient" in look.show:
+    if "gradient" in look.show and look.flow != "forward":
         told = (("gradient", v.gradient), (".grad", v.accumulated))
         rows += [(label, array, BACKWARD) for label, array in told if array is not None]
     return rows

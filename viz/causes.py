@@ -7,6 +7,7 @@ values, tells the cause.
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -14,9 +15,9 @@ from typing import Any
 
 import numpy as np
 
-from minigrad import guards
+from minigrad import backend, guards
 from minigrad.errors import MinigradError
-from minigrad.graph import Absent, Node, fit, pull_back
+from minigrad.graph import Absent, Handle, Node, fit, pull_back
 
 Array = np.ndarray[Any, Any]
 TINY, HUGE = 1e-6, 1e6
@@ -49,8 +50,9 @@ class Tape:
         note: why gradients could not be computed; "" if they could.
     """
 
-    def __init__(self, root: Node) -> None:
-        self.root = root
+    def __init__(self, loss: Handle) -> None:
+        assert loss.node is not None
+        self.root = root = loss.node
         self.nodes = _everything(root)
         self.values: dict[Node, Array] = {}
         self.uses: dict[Node, list[tuple[Node, int]]] = defaultdict(list)
@@ -62,14 +64,14 @@ class Tape:
             for k, value in enumerate(node.saved):
                 owner = node if k == 0 else node.parents[k - 1]
                 if owner is not None and not isinstance(value, Absent) and value is not None:
-                    self.values.setdefault(owner, np.asarray(value))
+                    self.values.setdefault(owner, _host(value))
             for i, _ in node.op.pulls if node.op is not None and node in self.reached else ():
                 parent = node.parents[i]
                 if parent is not None and parent.requires_grad:
                     self.reached.add(parent)
                     self.uses[parent].append((node, i))
         if root.requires_grad:
-            self._differentiate()
+            self._differentiate(backend.namespace(loss._data))
 
     @property
     def inspected(self) -> bool:
@@ -82,26 +84,26 @@ class Tape:
         if isinstance(value, Absent):
             parent = node.parents[i]
             return None if parent is None else self.values.get(parent)
-        return None if value is None else np.asarray(value)
+        return None if value is None else _host(value)
 
     def output(self, node: Node) -> Array | None:
         return self.values.get(node)
 
-    def _differentiate(self) -> None:
+    def _differentiate(self, library: Any) -> None:
         """The engine's backward loop over what the graph still holds; what depends on a dropped value stays unknown."""
         unknown: set[Node] = set()
         for node in reversed(self.nodes):
             for i, _ in node.op.pulls if node in self.reached and node.op is not None else ():
                 parent = node.parents[i]
                 lost = any(isinstance(node.saved[k], Absent) for k in node.op.needs[i])
-                if parent in self.reached and (node in unknown or lost):
-                    unknown.add(parent)  # type: ignore[arg-type]
+                if parent is not None and parent in self.reached and (node in unknown or lost):
+                    unknown.add(parent)
         wanted = self.reached - unknown
         seed = getattr(self.root.grad, "_data", self.root.grad) if self.root.op is not None else None
-        seed = np.ones(self.root.shape, self.root.dtype) if seed is None else seed
+        seed = library.ones(self.root.shape, dtype=self.root.dtype) if seed is None else seed
 
         def write_down(node: Node, i: int, g: Any, part: Any) -> None:
-            self.parts[node, i] = np.array(part)
+            self.parts[node, i] = _host(part)
 
         try:
             guards.verify(wanted)
@@ -110,10 +112,15 @@ class Tape:
         except MinigradError as error:
             self.note = str(error)
             return
-        self.gradients = {node: np.asarray(getattr(g, "_data", g)) for node, g in found.items()}
-        self.gradients.setdefault(self.root, np.asarray(seed))
+        self.gradients = {node: _host(getattr(g, "_data", g)) for node, g in found.items()}
+        self.gradients.setdefault(self.root, _host(seed))
         if unknown:
             self.note = "the values that some rules need were released"
+
+
+def _host(value: Any) -> Array:
+    """A value as a NumPy array, whatever it was: a number, an array on a GPU."""
+    return np.asarray(backend.to_numpy(value) if hasattr(value, "dtype") else value)
 
 
 def _everything(root: Node) -> list[Node]:
@@ -143,6 +150,11 @@ def diagnose(tape: Tape, node: Node, kind: str) -> list[Cause]:
     if kind == "zero":
         return _zero(tape, node)
     return [_size(tape, node, kind)]
+
+
+def origin(tape: Tape) -> Cause:
+    """Where a root that is not finite comes from."""
+    return _made_forward(tape, tape.root)
 
 
 def finite(x: Array | None) -> bool:
@@ -214,6 +226,8 @@ def _made_forward(tape: Tape, node: Node) -> Cause:
     """Follow a value that is not finite up to the operation whose operands are all finite."""
     while node.op is not None:
         bad = [k for k in range(len(node.parents)) if not finite(tape.operand(node, k))]
+        if not bad and any(tape.operand(node, k) is None for k in range(len(node.parents)) if node.parents[k] is not None):
+            return Cause("unknown", node)
         if not bad:
             return Cause("value_not_finite", node, {"value": _first_bad(tape.values[node]), **_operands(tape, node)})
         # inf - inf, 0 * inf, inf / inf: NaN made of what is infinite; the infinity came first, so it is what is followed
@@ -281,9 +295,10 @@ def _image(node: Node, i: int, region: Array) -> Array:
         return np.broadcast_to(region, node.shape)
     if any(node.op.needs):
         return np.ones(node.shape, bool)
-    operands = [np.zeros(value.shape) for value in node.saved[1:]]  # it only arranges or adds: run it on what marks the region
+    operands = [np.zeros(getattr(value, "shape", ())) for value in node.saved[1:]]
     operands[i] = region.astype(float)
-    return np.asarray(node.op.forward(*operands, *node.params)) != 0
+    image: Array = np.asarray(node.op.forward(*operands, *node.params)) != 0  # it only arranges or adds: see where a 1 ends up
+    return image
 
 
 def _terms(parts: list[Array]) -> dict[str, Any]:
@@ -344,7 +359,7 @@ def _softmax(tape: Tape, node: Node, i: int, g: Array) -> Cause | None:
     return Cause("cancellation", node, {"terms": p.shape[axis] if p.ndim else 1, "largest": largest(p * g)})
 
 
-def _masked(tape: Tape, node: Node, i: int, g: Array) -> Cause | None:
+def _masked(tape: Tape, node: Node, i: int, g: Array) -> Cause:
     return Cause("masked", node, {"operand": i + 1, "op": node.op.name, "elements": int((g != 0).sum())})
 
 
@@ -362,29 +377,28 @@ def _product(tape: Tape, node: Node, i: int, g: Array) -> Cause | None:
 
 def _zeros(tape: Tape, node: Node, k: int) -> Cause:
     """Where the zeros come from that are operand ``k`` of ``node``."""
-    at, user = node.parents[k], node
+    at: Node | None = node.parents[k]
+    user = node
     while at is not None and at.op is not None:
         zero = [j for j in range(len(at.parents)) if (x := tape.operand(at, j)) is not None and not x.any()]
         if not zero:
             if at.op.name == "relu" and at in tape.values:
                 return _relu(tape, at, 0, np.ones(at.shape)) or Cause("dead_relu", at)
             return Cause("multiplied_by_zero", user, {"zeros made by": at.op.name})
-        at, user, k = at.parents[zero[0]], at, zero[0]
+        user, k = at, zero[0]
+        at = user.parents[k]
     if at is None:
         return Cause("multiplied_by_zero", user, {"operand": k + 1})
-    return Cause("zero_weights" if at.requires_grad else "zero_input", at, {"used by": user.op.name, "elements": at_size(at)})
-
-
-def at_size(node: Node) -> int:
-    """How many elements a node's value has."""
-    return int(np.prod(node.shape, dtype=int))
+    return Cause(
+        "zero_weights" if at.requires_grad else "zero_input", at, {"used by": user.op.name, "elements": math.prod(at.shape)}
+    )
 
 
 def _cancelled(tape: Tape, node: Node, i: int, g: Array) -> Cause | None:
     """Whether the terms that the rule sums cancel: run it on absolute values, and see what it would have been."""
     if node.op.name not in _SUMS:
         return None
-    saved = [np.abs(v) if isinstance(v, (np.ndarray, np.generic, float, int)) else v for v in node.saved]
+    saved = [v if v is None or isinstance(v, Absent) else np.abs(_host(v)) for v in node.saved]
     with np.errstate(all="ignore"):
         mass = largest(np.asarray(fit(node.op.rules[i](np.abs(g), *saved, *node.params), node, i)))
     part = tape.parts[node, i]
@@ -396,9 +410,8 @@ def _cancelled(tape: Tape, node: Node, i: int, g: Array) -> Cause | None:
 def _underflow(tape: Tape, node: Node, i: int, g: Array) -> Cause | None:
     """Whether upstream and local gradient are not zero, and their product only is too small for its dtype."""
     if node.op.name == "astype" or (largest(g) < np.sqrt(np.finfo(g.dtype).tiny) and g.any()):
-        return Cause(
-            "underflow", node, {"upstream": largest(g), "dtype": str(np.dtype(node.parents[i].dtype)), **_chain(tape, node)}
-        )  # type: ignore[union-attr]
+        told = {"upstream": largest(g), "dtype": str(tape.parts[node, i].dtype)}
+        return Cause("underflow", node, {**told, **_chain(tape, node)})
     return None
 
 
@@ -463,7 +476,7 @@ def _size(tape: Tape, node: Node, kind: str) -> Cause:
         step = way[int(np.argmax(logs))]
         alone = _cancels_here(tape, step) if step.i < 0 else _one(tape, step, kind)
         if alone is not None:
-            alone.evidence.update({"factor": step.factor})
+            alone.evidence.update({"times": step.factor})
             return alone
     return Cause("vanishing" if kind == "tiny" else "exploding", node, evidence)
 

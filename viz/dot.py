@@ -22,6 +22,7 @@ from minigrad.viz.failure import failure
 from minigrad.viz.fold import Fold, folded
 from minigrad.viz.format import escape
 from minigrad.viz.records import LIMIT, Bundle, Edge, Records, records
+from minigrad.viz.several import apart, joined
 from minigrad.viz.text import table
 
 Rankdir = Literal["LR", "TB", "RL", "BT"]
@@ -79,7 +80,7 @@ class Drawing:
 
     def tikz(self) -> str:
         """The drawing as a standalone LaTeX document, see :mod:`minigrad.viz.tikz`."""
-        return tikz.document(render(self.source, "json"))
+        return tikz.document(render(tikz.hinted(self.source), "json"))
 
     def text(self) -> str:
         """The drawing as a table of text, that of :func:`explain`."""
@@ -151,8 +152,9 @@ def draw(
     logarithm of its norm; dashed if it is below zero, dotted if it is zero, double if it is not finite.
 
     Args:
-        t: a Tensor, before or after ``t.backward()``. Before it, there are no gradients to show. Or an error that an operation
-            raised: the graph up to there, the operation that failed, and the shapes that it was given.
+        t: a Tensor, before or after ``t.backward()``. Before it, there are no gradients to show. Or a list of Tensors: what all
+            of them were made from, with the sum of their gradients. Or an error that an operation raised: the graph up to
+            there, the operation that failed, and the shapes that it was given.
         gradient: the upstream gradient to start from. By default the one that ``t.backward()`` started from, or 1 for a scalar.
         backward: True computes gradients for the drawing only (no ``.grad`` changes); False leaves them out.
         edges: what to write on the arrows: "contribution", "local" (the local gradient), "both" or "none".
@@ -206,10 +208,15 @@ def draw(
             raise ValueError("a forward pass that raised has no gradients: leave out gradient=, backward= and flow=")
         found, labels = failure(t, limit=limit or LIMIT, colour=BACKWARD)
         return Drawing(source(found, replace(look, labels=labels)), found)
+    several = isinstance(t, (list, tuple))
+    if several:
+        t, backward = joined(t, gradient, backward)
+        gradient = None
     if limit is None:
         found = folded(t, gradient=gradient, backward=backward, fold=fold, depth=depth, unfold=unfold)
     else:
         found = records(t, gradient=gradient, backward=backward, limit=limit)
+    found = apart(found) if several else found
     found = reached(found) if flow == "backward" else found
     return Drawing(source(found, look.fitted(found)), found)
 
@@ -233,11 +240,12 @@ def source(r: Records, look: Look) -> str:
     far = {e: n for e, n in span.items() if n > FAR and e.source in names} if sum(span.values()) > CAREFUL else {}
     rough = sum(span.values()) - sum(far.values()) > CAREFUL
     tall = max(layers.values(), default=0) > (LONG if r.groups else FAR * LONG)
+    order = "" if r.groups else "ordering=in"  # of operands; inside frames it makes stairs of what should run straight
     lines = [
         "digraph minigrad {",
         f'  graph [rankdir={look.rankdir or ("TB" if tall else "LR")} fontname="{FONT}" fontsize=10 fontcolor="{INK}" nodesep=0.3 '
         f'ranksep={0.35 if tall else 0.5} bgcolor="white"',
-        f"    ordering=in{ROUGH if rough else ''} labelloc={'t' if look.title else 'b'} label={legend.about(r, look, bool(far))}]",
+        f"    {order}{ROUGH if rough else ''} labelloc={'t' if look.title else 'b'} label={legend.about(r, look, bool(far))}]",
         f'  node [shape=box margin="0.06,0.04" fontname="{FONT}" fontsize=11 fontcolor="{INK}"]',
         f'  edge [fontname="{FONT}" fontsize=10 fontcolor="{BACKWARD}" color="{LINE}" arrowsize=0.7]',
     ]
@@ -246,7 +254,7 @@ def source(r: Records, look: Look) -> str:
         framed[value.group].append(boxes.node(value, look))
     for group in r.groups:
         if not group.frame:
-            framed[group.group].append(frames.box(group, look))
+            framed[group.group].append(frames.box(group, look, group.id == r.output))
     body = frames.nested(r, framed)
     if r.hidden:
         text = f"\N{HORIZONTAL ELLIPSIS} {r.hidden} more value{'s' * (r.hidden > 1)} (limit={len(r.values)})"

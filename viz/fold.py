@@ -19,7 +19,7 @@ from minigrad.viz.outline import CONSTANT, Outline, Part
 from minigrad.viz.records import Records, alone, everything, seed_of
 
 Fold = bool | Literal["auto"] | Sequence[str]
-ROOM, MOST = 60, 150
+ROOM, MOST = 40, 150
 """Modules are opened while the drawing has at most ROOM boxes: as many fit on a slide. Operations outside of modules are folded
 beyond MOST."""
 
@@ -104,11 +104,12 @@ class Choice:
     def _open_best(self) -> None:
         """Open modules while there is room, level by level, all of a kind or none; those that are asked for, anyway.
 
-        Modules without modules inside, all or none, come last: else a Linear is a box here and five boxes there.
+        Modules without modules inside come last, and only where all others are open: else a Linear is five boxes here, and there
+        a whole block is one.
         """
         root = self.outline.root
         boxes = self._open(root)
-        waiting, innermost = list(root.kids), []
+        waiting, innermost, full = list(root.kids), [], False
         while waiting:
             kinds: dict[tuple[bool, int, str, str], list[Part]] = defaultdict(list)
             for part in waiting:
@@ -120,15 +121,17 @@ class Choice:
             sized = []
             for kind, parts in kinds.items():
                 if len(parts) > ROOM and not any(map(self._must_open, parts)):
+                    full = True
                     continue
                 sized.append((sum(self._size(part) - 1 for part in parts), kind, parts))
             for size, _, parts in sorted(sized, key=lambda row: row[:2]):
-                asked = [part for part in parts if self._must_open(part)]
-                for part in parts if boxes + size <= ROOM else asked:
+                fits = boxes + size <= ROOM
+                full |= not fits
+                for part in parts if fits else [part for part in parts if self._must_open(part)]:
                     boxes += self._open(part) - 1
                     waiting += part.kids
         innermost = [part for part in innermost if self._may_open(part)]
-        if len(innermost) <= ROOM and boxes + sum(self._size(part) - 1 for part in innermost) <= ROOM:
+        if not full and len(innermost) <= ROOM and boxes + sum(self._size(part) - 1 for part in innermost) <= ROOM:
             while innermost:
                 part = innermost.pop()
                 if self._may_open(part) and (part.kind == "module" or boxes + self._size(part) - 1 <= ROOM):
@@ -165,7 +168,7 @@ class Choice:
             return False
         if part.type and _matches(part, self.folds):
             return False
-        return self.depth is None or part.depth <= self.depth or part.copies > 1 and not part.type or self._must_open(part)
+        return self.depth is None or part.depth <= self.depth or (part.copies > 1 and not part.type) or self._must_open(part)
 
     def _must_open(self, part: Part) -> bool:
         if self.depth is not None and part.depth <= self.depth:

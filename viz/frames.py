@@ -87,14 +87,14 @@ def _norms(norms: Sequence[float]) -> str:
 
 
 # Boxes
-def box(g: Group, look: Look) -> str:
+def box(g: Group, look: Look, output: bool = False) -> str:
     """The statement that draws a folded group."""
     name, kind = words(g)
     head = f"<B>{escape(fmt.plain(name))}</B>" if name else ""
     head += f"{'&#160; ' if name else ''}{escape(fmt.plain(kind))}" if kind else ""
     rows = [f'<TR><TD ALIGN="LEFT" COLSPAN="2">{head}</TD></TR>']
     shape = f"{fmt.shape(g.shape)} {g.dtype}" if g.shape else ""
-    result = f"{TO} {g.label} {shape}".strip() if g.kind != "leaves" else shape
+    result = f"{TO} {g.label} {shape}".strip() if g.kind not in ("leaves", "constants") else shape
     many = f"{TO} {g.outputs:,} values" if g.shape is None and g.outputs > 1 else ""
     listed = _made(g) if len(g.made) > 1 and not g.type and g.kind in ("chain", "block", "loop", "repeat") else ""
     for text in (counts(g) if g.kind != "leaves" else "", listed, many or (result if shape else "")):
@@ -115,7 +115,7 @@ def box(g: Group, look: Look) -> str:
             for label, text in told
         ]
     table = f'<<TABLE BORDER="0" CELLBORDER="0" CELLSPACING="0" CELLPADDING="2">{"".join(rows)}</TABLE>>'
-    return f'  {g.id} [label={table} {BOXES[g.kind]} class="{g.kind}" tooltip={quote(tip(g))}]'
+    return f'  {g.id} [label={table} {BOXES[g.kind]}{" penwidth=2.5" * output} class="{g.kind}" tooltip={quote(tip(g))}]'
 
 
 def tip(g: Group) -> str:

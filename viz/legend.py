@@ -5,14 +5,14 @@ from __future__ import annotations
 import textwrap
 
 from minigrad.viz import format as fmt
-from minigrad.viz.boxes import ARROWS, BACKWARD, FORWARD, KINDS, LINE, Look, tone
+from minigrad.viz.boxes import ARROWS, BACKWARD, FORWARD, INK, KINDS, LINE, Look, tone
 from minigrad.viz.format import escape
 from minigrad.viz.records import Records
 
 LEGEND = {
     "input": 'BORDER="1" CELLBORDER="0" CELLSPACING="0" STYLE="ROUNDED" BGCOLOR="#E3F1FA"',
     "parameter": 'BORDER="1" CELLBORDER="1" CELLSPACING="2" BGCOLOR="#FFF3D6"',
-    "frozen": 'BORDER="1" CELLBORDER="1" CELLSPACING="2" STYLE="DASHED" BGCOLOR="#F4F4F4"',
+    "frozen": f'BORDER="1" CELLBORDER="1" CELLSPACING="2" STYLE="DASHED" COLOR="{INK}" BGCOLOR="#F4F4F4"',
     "constant": f'BORDER="1" CELLBORDER="0" CELLSPACING="0" STYLE="DASHED" COLOR="{LINE}"',
     "op": 'BORDER="1" CELLBORDER="0" CELLSPACING="0"',
     "reference": f'BORDER="1" CELLBORDER="0" CELLSPACING="0" STYLE="ROUNDED,DOTTED" COLOR="{LINE}"',

@@ -80,13 +80,17 @@ class Memory:
     def __str__(self) -> str:
         t = self.totals
         lines = [
-            f"{size(t['saved'])} saved for backward, {size(t['parameter'])} of parameters, {size(t['gradient'])} of gradients, "
-            f"{size(t['input'])} of inputs"
+            (
+                f"{size(t['saved'])} saved for backward, {size(t['parameter'])} of parameters, {size(t['gradient'])} of gradients, "
+                f"{size(t['input'])} of inputs, {size(t['tape'])} for the tape itself"
+            )
         ]
         if self.peak is not None:
             step, op = self.peak_at
             lines[0] += f"; backward will peak at {size(self.peak)}, in step {step} of {self.timeline[-1][0]} ({op})"
-        told = [[size(r.bytes), r.kind, r.name or "", r.op, fmt.shape(r.shape), _list(r.needs), _until(r)] for r in self.rows[:ROWS]]
+        told = [
+            [size(r.bytes), r.kind, r.name or "", r.op, fmt.shape(r.shape), _list(r.needs), _until(r)] for r in self.rows[:ROWS]
+        ]
         lines += ["", *_aligned(["bytes", "kind", "name", "operation", "shape", "needed by the rule of", "until step"], told)]
         if len(self.rows) > ROWS:
             rest = sum(r.bytes for r in self.rows[ROWS:])
@@ -158,9 +162,12 @@ def memory(t: Any, gradient: Any = None) -> Memory:
     order = sorted(ancestors([root]), key=lambda node: -node.order)
     if any(not node.live for node in order if node.op is not None):
         raise FreedGraphError("memory: backward has already run and released what the graph kept; ask before it")
-    arrays = _collect(order, _outside())
+    names = naming.variables(lambda v: id(v.node) if isinstance(v, Handle) and v.node is not None else None)
+    arrays = _collect(
+        order, _outside()
+    )  # after names: reading a frame's variables lets go of deleted ones (before Python 3.13)
     profile = _rehearse(root, order, _seed(t, root, gradient))
-    return _assemble(root, order, arrays, profile)
+    return _assemble(order, arrays, profile, names)
 
 
 # What is there
@@ -259,6 +266,8 @@ class _Profile:
 def _rehearse(root: Node, order: list[Node], seed: Any) -> _Profile:
     """Run the backward loop with nothing released, and note what is allocated."""
     events: list[tuple[Node, int]] = []
+    if not isinstance(seed, np.ndarray):
+        return _Profile([], 0, 0, "The peak is not known: what a GPU allocates, tracemalloc does not see.")
     ours = not tracemalloc.is_tracing()
     if ours:
         tracemalloc.start(1)
@@ -296,11 +305,10 @@ def _raw(g: Any) -> Any:
     return getattr(g, "_data", g)
 
 
-def _assemble(root: Node, order: list[Node], arrays: dict[int, _Array], profile: _Profile) -> Memory:
+def _assemble(order: list[Node], arrays: dict[int, _Array], profile: _Profile, names: Mapping[int, str]) -> Memory:
     ops = [node for node in order if node.op is not None]
     leaves = [node for node in order if node.op is None]
     seen = {a.node for a in arrays.values() if a.kind == "parameter"}
-    names = naming.variables(lambda v: id(v.node) if isinstance(v, Handle) and v.node is not None else None)
     rows = [_row(a, names) for a in arrays.values()]
     rows += [_leaf_row("parameter", node, names) for node in leaves if node not in seen]
     rows += [_leaf_row("gradient", node, names) for node in leaves if node.grad is not None]
@@ -341,11 +349,11 @@ def _tape(order: list[Node]) -> int:
 
 def _row(a: _Array, names: Mapping[int, str]) -> Kept:
     needs = []
-    for node, k in a.holders:
-        for i, _ in node.op.pulls:
-            parent = node.parents[i]
-            if parent is not None and parent.requires_grad and k in node.op.needs[i]:
-                needs.append(f"{node.op.name} for {chr(ord('a') + i)}")
+    for holder, k in a.holders:
+        for i, _ in holder.op.pulls:
+            parent = holder.parents[i]
+            if parent is not None and parent.requires_grad and k in holder.op.needs[i]:
+                needs.append(f"{holder.op.name} for {chr(ord('a') + i)}")
     node = a.node
     user = a.holders[0][0]
     made = node is not None and node.op is not None
@@ -465,19 +473,27 @@ def _picture(m: Memory, width: int, height: int) -> str:
     backward = [p for p in m.timeline if p[0] >= 0] if len(forward) < len(m.timeline) else []
     ink = 'fill="#1A1A1A" font-size="12"'
     out = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}" role="img" '
-        f'font-family="Helvetica,Arial,sans-serif"><title>Memory during the forward and the backward pass</title>',
+        (
+            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}" role="img" '
+            f'font-family="Helvetica,Arial,sans-serif"><title>Memory during the forward and the backward pass</title>'
+        ),
         f'<rect width="{width}" height="{height}" fill="white"/>',
     ]
     for tick in ticks:
         out.append(f'<line x1="{left}" x2="{width - right}" y1="{y(tick):.1f}" y2="{y(tick):.1f}" stroke="#DDDDDD"/>')
-        out.append(f'<text x="{left - 8}" y="{y(tick) + 4:.1f}" text-anchor="end" {ink}>{size(int(tick)) if tick else "0"}</text>')
+        out.append(
+            f'<text x="{left - 8}" y="{y(tick) + 4:.1f}" text-anchor="end" {ink}>{size(int(tick)) if tick else "0"}</text>'
+        )
     out.append(area(forward, "#006B4F", ""))
     if backward:
         out.append(area(backward, "#B03A00", ' stroke-dasharray="7 3"'))
-        out.append(f'<line x1="{x(0):.1f}" x2="{x(0):.1f}" y1="{top}" y2="{height - bottom}" stroke="#767676" stroke-dasharray="2 3"/>')
+        out.append(
+            f'<line x1="{x(0):.1f}" x2="{x(0):.1f}" y1="{top}" y2="{height - bottom}" stroke="#767676" stroke-dasharray="2 3"/>'
+        )
     middle = (x(first) + x(0)) / 2, (x(0) + x(last)) / 2
-    out.append(f'<text x="{middle[0]:.1f}" y="{height - 14}" text-anchor="middle" {ink}>forward: {len(forward)} operations</text>')
+    out.append(
+        f'<text x="{middle[0]:.1f}" y="{height - 14}" text-anchor="middle" {ink}>forward: {len(forward)} operations</text>'
+    )
     if backward and m.peak is not None:
         steps_back = f"backward: {len(backward) - 2} steps"
         out.append(f'<text x="{middle[1]:.1f}" y="{height - 14}" text-anchor="middle" {ink}>{steps_back}</text>')
@@ -486,7 +502,8 @@ def _picture(m: Memory, width: int, height: int) -> str:
         anchor = "end" if px > width * 0.7 else "start" if px < width * 0.3 else "middle"
         out.append(f'<circle cx="{px:.1f}" cy="{py:.1f}" r="4.5" fill="#B03A00" stroke="white" stroke-width="1.5"/>')
         out.append(
-            f'<text x="{px:.1f}" y="{py - 12:.1f}" text-anchor="{anchor}" font-weight="bold" {ink}>'
+            f'<text x="{px:.1f}" y="{py - 12:.1f}" text-anchor="{anchor}" font-weight="bold" '
+            f'stroke="white" stroke-width="4" paint-order="stroke" {ink}>'
             f"peak {size(m.peak)}, step {at}: {html.escape(op)}</text>"
         )
     return "\n".join([*out, "</svg>"]) + "\n"

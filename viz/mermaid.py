@@ -15,6 +15,9 @@ SHAPES = {
 """The brackets that make a box's shape; of all others, a rectangle."""
 TOKEN = re.compile(r"""\s*([\w.]+)\s*=\s*(<|"(?:[^"\\]|\\.)*"|[^\s\]]+)""")
 STATEMENT = re.compile(r"\s*(\w+)(?: -> (\w+))?(?: \[(.*)\])?\s*;?\s*")
+BRACKET = re.compile("[<>]")
+EMPTY = re.compile(r"<TD[^>]*></TD>")
+"""A cell of a heat map, of which nothing can be said in a line."""
 DASHES = {"dashed": "stroke-dasharray:6 4", "dotted": "stroke-dasharray:2 4"}
 INK = "#1A1A1A"
 
@@ -29,44 +32,66 @@ def translate(dot: str) -> str:
           a -->|"2"| b
           classDef input stroke:#1A1A1A,color:#1A1A1A
     """
-    heading, boxes, arrows, styles = "", [], [], []
-    classes: dict[str, str] = {}
-    rankdir = "LR"
-    depth = 1
+    chart = _Chart()
     for line in _statements(dot):
-        if line.strip() == "}":
-            depth -= 1
-            boxes += ["  " * depth + "end"] if depth else []
-            continue
-        if found := re.match(r"\s*subgraph (\w+) \{", line):
-            boxes.append("  " * depth + f'subgraph {found[1]}[" "]')
-            depth += 1
-            continue
-        found = STATEMENT.fullmatch(line)
-        if found is None:
-            continue
-        name, target, given = found[1], found[2], _attributes(found[3] or "")
-        if name in ("graph", "node", "edge") and target is None:
-            rankdir = given.get("rankdir", rankdir)
-            if name == "graph" and "label" in given:
-                if depth == 1:
-                    heading = _heading(given["label"])
-                else:  # the frame that was opened last
-                    boxes[-1] = boxes[-1].replace('[" "]', f'["{_label(given["label"])}"]')
-        elif target is None:
-            kind = given.get("class", "box")
-            left, right = SHAPES.get(kind, ("[", "]"))
-            boxes.append("  " * depth + f'{name}{left}"{_label(given.get("label", name))}"{right}:::{kind}')
-            classes.setdefault(kind, _style(given))
-        else:
-            name, target = (target, name) if given.get("dir") == "back" else (name, target)
-            label = _label(given.get("label", ""))
-            if style := _line(given):
-                styles.append(f"  linkStyle {len(arrows)} {style}")
-            arrows.append(f'  {name} -->|"{label}"| {target}' if label else f"  {name} --> {target}")
-    title = [f"---\ntitle: {_yaml(heading)}\n---"] if heading else []
-    defined = [f"  classDef {kind} {style}" for kind, style in classes.items()]
-    return "\n".join([*title, f"flowchart {rankdir}", *boxes, *arrows, *defined, *styles])
+        if opened := re.match(r"\s*subgraph (\w+) \{", line):
+            chart.open(opened[1])
+        elif line.strip() == "}":
+            chart.close()
+        elif found := STATEMENT.fullmatch(line):
+            name, target, given = found[1], found[2], _attributes(found[3] or "")
+            if target is not None:
+                chart.arrow(name, target, given)
+            elif name == "graph":
+                chart.graph(given)
+            elif name not in ("node", "edge"):
+                chart.box(name, given)
+    return str(chart)
+
+
+class _Chart:
+    """A flowchart as it grows."""
+
+    def __init__(self) -> None:
+        self.title, self.rankdir, self.depth = "", "LR", 1
+        self.boxes: list[str] = []
+        self.arrows: list[str] = []
+        self.classes: dict[str, str] = {}
+        self.styles: list[str] = []
+
+    def open(self, name: str) -> None:
+        self.boxes.append("  " * self.depth + f'subgraph {name}[" "]')
+        self.depth += 1
+
+    def close(self) -> None:
+        self.depth -= 1
+        self.boxes += ["  " * self.depth + "end"] if self.depth else []  # the last brace closes the graph
+
+    def graph(self, given: dict[str, str]) -> None:
+        """The attributes of the graph, or of the frame that was opened last."""
+        self.rankdir = given.get("rankdir", self.rankdir)
+        if self.depth > 1 and "label" in given:
+            self.boxes[-1] = self.boxes[-1].replace('[" "]', f'["{_label(given["label"])}"]')
+        elif "label" in given:
+            self.title = _heading(given["label"])
+
+    def box(self, name: str, given: dict[str, str]) -> None:
+        kind = given.get("class", "box")
+        left, right = SHAPES.get(kind, ("[", "]"))
+        self.boxes.append("  " * self.depth + f'{name}{left}"{_label(given.get("label", name))}"{right}:::{kind}')
+        self.classes.setdefault(kind, _style(given))
+
+    def arrow(self, start: str, end: str, given: dict[str, str]) -> None:
+        start, end = (end, start) if given.get("dir") == "back" else (start, end)
+        if style := _line(given):
+            self.styles.append(f"  linkStyle {len(self.arrows)} {style}")
+        label = _label(given.get("label", ""))
+        self.arrows.append(f'  {start} -->|"{label}"| {end}' if label else f"  {start} --> {end}")
+
+    def __str__(self) -> str:
+        title = [f"---\ntitle: {_yaml(self.title)}\n---"] if self.title else []
+        defined = [f"  classDef {kind} {style}" for kind, style in self.classes.items()]
+        return "\n".join([*title, f"flowchart {self.rankdir}", *self.boxes, *self.arrows, *defined, *self.styles])
 
 
 # Reading DOT
@@ -86,11 +111,13 @@ def _attributes(text: str) -> dict[str, str]:
     while found := TOKEN.match(text, at):
         value, at = found[2], found.end()
         if value == "<":
-            depth = 1
-            while depth:
-                depth += {"<": 1, ">": -1}.get(text[at], 0)
-                at += 1
-            value = text[found.start(2) : at]
+            depth, start = 0, found.start(2)
+            for bracket in BRACKET.finditer(text, start):
+                depth += 1 if bracket[0] == "<" else -1
+                if not depth:
+                    break
+            at = bracket.end()
+            value = text[start:at]
         elif value.startswith('"'):
             value = re.sub(r"\\(.)", r"\1", value[1:-1])
         given[found[1]] = value
@@ -98,7 +125,7 @@ def _attributes(text: str) -> dict[str, str]:
 
 
 def _tree(label: str) -> ET.Element:
-    return ET.fromstring(f"<LABEL>{label[1:-1]}</LABEL>")  # noqa: S314 (our own text)
+    return ET.fromstring(f"<LABEL>{EMPTY.sub('', label[1:-1])}</LABEL>")  # noqa: S314 (our own text)
 
 
 def lines(element: ET.Element) -> list[str]:

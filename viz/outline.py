@@ -77,31 +77,34 @@ class Outline:
         source, row, token = array("q"), array("q"), array("q")
         known: dict[Any, int] = {}
         indexes: dict[Any, bool] = {}
-        at = self.at
+        at, edges = self.at, 0
         for node in nodes:
-            op, parents = node.op, node.parents
+            op, parents, params = node.op, node.parents, node.params
             if op is None:
                 at[node] = -2 - len(self.leaves)
                 self.leaves.append(node)
                 continue
             at[node] = len(self.ops)
             self.ops.append(node)
-            row.append(len(source))
-            source.extend([CONSTANT if p is None else at[p] for p in parents])
-            params: Any = node.params
+            row.append(edges)
+            edges += len(parents)
+            for parent in parents:
+                source.append(CONSTANT if parent is None else at[parent])
             if params:
                 if op not in indexes:
                     indexes[op] = "pattern" in inspect.signature(op.forward).parameters
-                if indexes[op]:  # x[0], x[1], ... do the same at each step
-                    params = None
-            key = (op, node.shape, node.dtype, params, len(parents))
-            try:
-                token.append(known.setdefault(key, len(known)))
-            except TypeError:  # parameters without a hash: told apart by their text
-                token.append(known.setdefault((*key[:3], repr(params), key[4]), len(known)))
-        row.append(len(source))
-        self.source, self.row, self.token = (np.frombuffer(a, np.int64) if a else np.zeros(0, np.int64) for a in (source, row, token))
-        self.indexing = np.fromiter((indexes.get(node.op, False) for node in self.ops), bool, len(self.ops))
+                try:
+                    hash(params)
+                except TypeError:  # told apart by their text
+                    params = repr(params)
+            key = (op, node.shape, node.dtype, None if params and indexes[op] else params, len(parents))
+            number = known.get(key)  # x[0], x[1], ... do the same at each step
+            if number is None:
+                number = known[key] = len(known)
+            token.append(number)
+        row.append(edges)
+        self.source, self.row, self.token = (np.array(a, np.int64) for a in (source, row, token))
+        self.indexing = np.array([indexes.get(key[0], False) for key in known], bool)[self.token]
         self.user = np.repeat(np.arange(len(self.ops)), np.diff(self.row))
         self.root = modules(self.ops)
 
@@ -137,7 +140,7 @@ class Outline:
             if part.copies > 1 and period == len(tokens):
                 continue
             skip, copies, kind = self._alike(a, step, copies)
-            if copies < COPIES or (step * copies < 2 * COPIES and not part.kids):
+            if copies < COPIES or (step * copies < max(UNSTACKED, len(tokens) // 200) and not part.kids):
                 continue
             a += skip * step
             if self.indexing[a : a + step * copies].all():
@@ -206,11 +209,10 @@ class Outline:
         follows = np.zeros(n, bool)
         follows[self.user[made][self.source[made] == self.user[made] - 1]] = True
         links = follows & (before == 1) & (np.append(0, uses[:-1]) == 1)
-        own = np.zeros(n + 1, bool)
-        own[part.start : part.stop] = True
-        for kid in part.kids:
-            own[kid.start : kid.end] = False
-        links &= own[:n] & np.append(False, own[: n - 1])
+        own = np.zeros(n, bool)
+        own[self.own(part)] = True
+        own[-1] = False  # the output stays to be seen
+        links &= own & np.append(False, own[:-1])
         ends = np.flatnonzero(np.diff(np.concatenate([[0], links.astype(np.int8), [0]])))
         long = ends[1::2] - ends[::2] >= COPIES
         found = [Part("chain", int(a) - 1, int(b), part.path) for a, b in zip(ends[::2][long], ends[1::2][long])]
@@ -219,7 +221,8 @@ class Outline:
     def blocks(self, part: Part, most: int) -> None:
         """Cut what a part is made of into at most ``most`` blocks of neighbours."""
         _, starts = self.sequence(part)
-        cuts = starts[np.linspace(0, len(starts) - 1, min(most, len(starts) - 1) + 1).astype(int)]
+        last = len(starts) - 1 - (part.stop == len(self.ops))  # the output stays to be seen
+        cuts = starts[np.linspace(0, last, min(most, last) + 1).astype(int)]
         blocks = []
         kids = iter([*part.kids, None])
         kid = next(kids)
@@ -253,7 +256,7 @@ def modules(ops: Sequence[Node]) -> Part:
         if same == len(scope) and same:
             begin = _next_call(stack[same], id(scope), place)
             same -= begin >= 0
-        elif 0 < same and stack[same].type == "Sequential" and stack[same].call < 0 and stack[same].kids[0].name == scope[same]:
+        elif same > 0 and stack[same].type == "Sequential" and stack[same].call < 0 and stack[same].kids[0].name == scope[same]:
             same -= 1  # its first module again: it was called again
         begin = place if begin < 0 else begin
         while len(stack) > same + 1:

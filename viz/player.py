@@ -36,7 +36,7 @@ HEAT = 32
 """A larger array is shown as a heat map of at most HEAT x HEAT means of blocks."""
 NEAR, LONGEST = 3, 200
 """Source lines shown around one that was recorded; longer lines are cut."""
-SCRIPTS = ("engine.js", "layout.js", "player.js")
+SCRIPTS = ("engine.js", "layout.js", "graph.js", "picture.js", "cards.js", "player.js")
 
 Params = dict[str, list[Any] | None]
 """The parameters of each recorded operation (an axis, an index) by the id of its value; None where JSON cannot hold them."""
@@ -237,7 +237,9 @@ def _groups(
     for old in keep:
         calls[paths[old]] = calls.get(paths[old], 0) + 1
         again = f" (call {calls[paths[old]]})" if calls[paths[old]] > 1 else ""
-        groups.append({"name": fmt.plain(".".join(paths[old])) + again, "parent": nearest(parents[old]), "members": members[old]})
+        groups.append(
+            {"name": fmt.plain(".".join(paths[old])) + again, "parent": nearest(parents[old]), "members": members[old]}
+        )
     return groups, {key: new for key, home in homes.items() if (new := nearest(home)) is not None}
 
 
@@ -278,7 +280,11 @@ def _tell(array: Array, most: int) -> dict[str, Any]:
     """An array: exactly, up to ``most`` elements; a larger one, or one that is no array of reals, as far as it can be shown."""
     told: dict[str, Any] = {"shape": array.shape, "dtype": str(array.dtype)}
     if array.size > most or array.dtype.kind not in "fiub":
-        told |= {"summary": fmt.summary(array), "line": fmt.line(array), "norm": fmt.norm(array) if array.dtype.kind != "O" else ""}
+        told |= {
+            "summary": fmt.summary(array),
+            "line": fmt.line(array),
+            "norm": fmt.norm(array) if array.dtype.kind != "O" else "",
+        }
         return told if array.dtype.kind not in "fiub" else told | {"heat": _heat(array)}
     return told | {"data": _numbers(array)}
 
@@ -305,7 +311,13 @@ def _heat(array: Array) -> dict[str, Any]:
         finite = table[np.isfinite(table)]
         lo, hi = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
         codes = np.where(np.isfinite(table), np.round((table - lo) / ((hi - lo) or 1.0) * 254), 255).astype(np.uint8)
-    return {"rows": table.shape[0], "columns": table.shape[1], "lo": lo, "hi": hi, "codes": base64.b64encode(codes.tobytes()).decode()}
+    return {
+        "rows": table.shape[0],
+        "columns": table.shape[1],
+        "lo": lo,
+        "hi": hi,
+        "codes": base64.b64encode(codes.tobytes()).decode(),
+    }
 
 
 # What the page recomputes
@@ -357,11 +369,15 @@ def _sources(r: Records) -> tuple[list[dict[str, Any]], dict[str, tuple[int, int
     numbers: dict[str, int] = {}
     for file in dict.fromkeys(file for file, _ in places.values()):
         text = linecache.getlines(file)
-        wanted = {k for f, line in places.values() if f == file for k in range(line - NEAR, line + NEAR + 1) if 1 <= k <= len(text)}
+        wanted = {
+            k for f, line in places.values() if f == file for k in range(line - NEAR, line + NEAR + 1) if 1 <= k <= len(text)
+        }
         if wanted:
             numbers[file] = len(files)
             told = [(k, text[k - 1].rstrip()[:LONGEST]) for k in sorted(wanted)]
-            files.append({"name": "notebook cell" if file.startswith("<") or "ipykernel" in file else Path(file).name, "lines": told})
+            files.append(
+                {"name": "notebook cell" if file.startswith("<") or "ipykernel" in file else Path(file).name, "lines": told}
+            )
     return files, {where: (numbers[file], line) for where, (file, line) in places.items() if file in numbers}
 
 
@@ -374,4 +390,3 @@ def _json(data: dict[str, Any]) -> str:
 
 def _hash(text: str) -> str:
     return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
-

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import textwrap
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -13,10 +14,12 @@ import numpy as np
 from minigrad import naming
 from minigrad.graph import Absent, Handle, Node
 from minigrad.viz.boxes import BACKWARD, SHOW, Look
-from minigrad.viz.causes import HUGE, TINY, Cause, Tape, diagnose, norm, state
+from minigrad.viz.causes import HUGE, TINY, Cause, Tape, diagnose, finite, norm, origin, state
 from minigrad.viz.dot import Drawing, source
 from minigrad.viz.records import LIMIT, Records, records
 
+WHOLE = 60
+"""Larger graphs are not drawn whole around a culprit: the note would not be found."""
 KINDS: dict[str, tuple[str, str]] = {
     # None
     "unused": ("it is not in the recorded graph of the loss", "use it in what the loss is computed from, or leave it out of the parameters"),
@@ -89,7 +92,7 @@ class Finding:
     Attributes:
         kind: a key of :data:`KINDS`.
         of: the tensor whose gradient is explained, under the user's name.
-        state: what its gradient is: ``"None"``, ``"zero"``, ``"tiny"``, ``"huge"``, ``"nan"`` or ``"inf"``.
+        state: what its gradient is: ``"None"``, ``"zero"``, ``"tiny"``, ``"huge"``, ``"nan"`` or ``"inf"``; or that the loss is not finite.
         op: the operation at which it happens; "" for a leaf.
         name: what the user calls the value there; None where it has no name.
         scope: the path of the module there.
@@ -113,10 +116,12 @@ class Finding:
 
     def __str__(self) -> str:
         what = f"{self.op} " if self.op else ""
-        at = f"{what}{self.name!r}" if self.name else what.strip()
+        at = f"{what}{self.name!r}" if self.name and (self.op or self.name != self.of) else what.strip()
         at += f" in {'.'.join(self.scope)}" if self.scope else ""
         at += f" at {self.where}" if self.where else ""
-        shown = {k: v for k, v in self.evidence.items() if k != "factors" and f"{{{k}" not in KINDS[self.kind][0]}
+        shown = {
+            k: v for k, v in self.evidence.items() if k not in ("factors", "how", "op") and f"{{{k}" not in KINDS[self.kind][0]
+        }
         numbers = ", ".join(f"{k} {_tell(v)}" for k, v in shown.items())
         lines = [f"{at.strip()}: {self.says}" if at.strip() else self.says]
         lines += [f"    {numbers}"] if numbers else []
@@ -128,6 +133,10 @@ class Finding:
 
 def _tell(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _few(names: list[str], most: int = 8) -> str:
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
 def _power(log: float) -> str:
@@ -173,8 +182,7 @@ class Why:
             groups.setdefault((f.kind, id(f.node) if f.node is not None and f.op else 0, f.state), []).append(f)
         out = []
         for group in groups.values():
-            of = list(dict.fromkeys(f.of for f in group))
-            names = ", ".join(of[:8]) + (f" and {len(of) - 8} more" if len(of) > 8 else "")
+            names = _few(list(dict.fromkeys(f.of for f in group)))
             out.append(f"The gradient of {self._called} with respect to {names} is {group[0].state}.\n  {group[0]}")
         fine = sum(s == "healthy" for s in self.states.values())
         return "\n".join([*out, *([f"{fine} of {len(self.states)} gradients are healthy."] if fine else [])])
@@ -184,7 +192,7 @@ class Why:
     def draw(self, **options: Any) -> Drawing:
         """The graph of the loss, with a note at each culprit and a thick border around it.
 
-        Of a graph of more than a few hundred values, the neighbourhood of the culprits is drawn.
+        Of a graph of more than ``WHOLE`` values, the neighbourhood of the culprits is drawn.
 
         Args:
             options: ``show``, ``arrays``, ``rankdir``, ``edges``, ``legend`` and ``title``, as :func:`minigrad.viz.draw` has them.
@@ -205,14 +213,15 @@ class Why:
         shown = None if root.grad is not None or (root.requires_grad and self.loss.size == 1) else False
         found = records(self.loss, backward=True if shown is None and root.grad is None else shown, limit=None)
         ids = _ids(root, found)
-        notes: dict[str, dict[tuple[str, str], None]] = {}
+        notes: dict[str, dict[tuple[str, str], list[str]]] = defaultdict(lambda: defaultdict(list))
         for f in self.findings:
-            notes.setdefault(ids.get(f.node, found.output), {})[f"{f.of}: gradient {f.state}", f.says] = None
-        found = _around(found, set(notes)) if len(found.values) > LIMIT else found
+            notes[ids.get(f.node, found.output)][f.state, f.says].append(f.of)
+        found = _around(found, set(notes)) if len(found.values) > WHOLE else found
         look = Look(**{"show": frozenset(SHOW.split(",")), **options}).fitted(found)
         lines = source(found, look).removesuffix("}\n")
         for k, (at, told) in enumerate(notes.items(), 1):
-            text = "\\n".join(line.replace('"', "'") for note in told for part in note for line in textwrap.wrap(part, 42))
+            parts = [p for (kind, says), of in told.items() for p in (f"gradient of {_few(of)}: {kind}", says)]
+            text = "\\l".join(line.replace('"', "'") for part in parts for line in textwrap.wrap(part, 42)) + "\\l"
             lines += f'  {at} [color="{BACKWARD}" penwidth=4]\n'
             lines += f'  why{k} [shape=note style=filled fillcolor="#FFF3D6" color="{BACKWARD}" label="{text}"]\n'
             lines += f'  why{k} -> {at} [style=dashed arrowhead=none color="{BACKWARD}"]\n'
@@ -230,15 +239,20 @@ def _ids(root: Node, r: Records) -> dict[Node | None, str]:
     return {**dict(made), **dict(asking)}
 
 
-def _around(r: Records, centres: set[str], hops: int = 4) -> Records:
+def _around(r: Records, centres: set[str], hops: int = 3) -> Records:
     """The records within a few arrows of ``centres``."""
     near = set(centres)
     for _ in range(hops):
         near |= {e.source for e in r.edges if e.target in near} | {e.target for e in r.edges if e.source in near}
-    values = tuple(v for v in r.values if v.id in near)[:LIMIT]
-    near = {v.id for v in values}
-    edges = tuple(e for e in r.edges if e.source in near and e.target in near)
-    return replace(r, values=values, edges=edges, hidden=len(r.values) - len(values))
+    near = set([v.id for v in r.values if v.id in near][:LIMIT])
+    unseen = Counter(e.source for e in r.edges if e.source in near and e.target not in near)
+    return replace(
+        r,
+        values=tuple(replace(v, unseen=v.unseen + unseen[v.id]) for v in r.values if v.id in near),
+        edges=tuple(e for e in r.edges if e.source in near and e.target in near),
+        hidden=r.hidden + len(r.values) - len(near),
+        cut=tuple(dict.fromkeys(e.target for e in r.edges if e.target in near and e.source not in near)),
+    )
 
 
 def explain_grad(t: Any, loss: Any = None, *, tiny: float = TINY, huge: float = HUGE) -> Why:
@@ -280,7 +294,7 @@ def explain_grad(t: Any, loss: Any = None, *, tiny: float = TINY, huge: float = 
         raise TypeError(f"explain_grad: loss must be a Tensor, got {type(loss).__name__}{hint}")
     tensors = _tensors(t)
     loss = _find_loss(list(tensors.values())) if loss is None else loss
-    tape = Tape(loss.node) if loss is not None and loss.node is not None else None
+    tape = Tape(loss) if loss is not None and loss.node is not None else None
     names = _names(tape, tensors, loss)
     called = (names.get(id(loss.node)) or "the loss") if loss is not None else "any loss"
     findings: list[Finding] = []
@@ -292,7 +306,12 @@ def explain_grad(t: Any, loss: Any = None, *, tiny: float = TINY, huge: float = 
         states[given] = kind
         g = tape.gradients.get(tensor.node) if tape is not None and tensor.node is not None else None
         sizes[given] = norm(g) if g is not None else 0.0
-        findings += [_finding(cause, given, kind, names) for cause in causes]
+        findings += [
+            _finding(cause, given, "None" if cause.kind in ("not_called", "not_leaf") else kind, names) for cause in causes
+        ]
+    fine = [name for name, kind in states.items() if kind == "healthy"]
+    if tape is not None and fine and tape.root in tape.values and not finite(tape.values[tape.root]):
+        findings += [_finding(origin(tape), name, "finite, but the loss itself is not", names) for name in fine]
     return Why(findings, states, sizes, loss, called)
 
 

@@ -125,7 +125,7 @@ class Variant:
         self.emitter: Emitter | None = None
         self.states = [(h, h.node, n.dtype) for n, h in _states(log)]
         self.modules = dict(log.modules)
-        self.had_grad = dict(log.had_grad)
+        self.had_grad = {node: had for node, had in log.had_grad.items() if had is not None}
         self.inputs = inputs
         position = {id(t._data): k for k, t in enumerate(inputs)}
         self.guards = [

@@ -31,6 +31,7 @@ from minigrad.compiler.program import (
     owns_memory,
 )
 from minigrad.compiler.schedule import BLOCK, Item, Region, axes_of, inner, is_cut, operands
+from minigrad import backend
 from minigrad.tensor import wrap
 
 THREADS = min(4, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
@@ -61,7 +62,7 @@ def _copy_into(out: Any, x: Any, *_: Any) -> Any:
 
 
 def _relu_into(out: Any, x: Any) -> Any:
-    return np.maximum(x, 0, out)
+    return np.maximum(x, 0, out=out)
 
 
 def _where_into(out: Any, c: Any, a: Any, b: Any) -> Any:
@@ -140,11 +141,7 @@ def plan(p: Program, items: list[Item], visible: set[int]) -> tuple[Plan, dict[i
     made = {s.out: s for s in p.instructions()}
     for s in p.instructions():
         v = p.values[s.out]
-        v.root = v.number
-        if not owns_memory(s, p):
-            for k in s.args:
-                if isinstance(p.values[k].array, np.ndarray) and np.may_share_memory(v.array, p.values[k].array):
-                    v.root = p.values[k].root
+        v.root = v.number if s.view is None else p.values[s.args[s.view]].root
     last: dict[int, int] = {}
     for at, item in enumerate(items):
         for k in reads(item):
@@ -204,7 +201,7 @@ class Emitter:
         self.p, self.items, self.threads = p, items, threads
         self.visible = set(p.outputs)
         self.plan, self.last, self.fresh = plan(p, items, self.visible)
-        self.space: dict[str, Any] = {"empty": np.empty, "wrap": wrap, "copyto": np.copyto, "run_blocks": run_blocks}
+        self.space: dict[str, Any] = {"empty": np.empty, "wrap": wrap, "array_of": backend.array_of, "run_blocks": run_blocks}
         self.static: dict[int, Any] = {}
         self.recipes: list[Callable[[], None]] = []
         self.lines: list[str] = []
@@ -224,11 +221,11 @@ class Emitter:
                 self.static[v.number] = v.array
         for number, b in self.plan.slot.items():
             v = p.values[number]
-            self.static[number] = arena[b][: v.array.nbytes].view(v.dtype).reshape(v.shape)
+            self.static[number] = laid_out(v.array, arena[b][: v.array.nbytes].view(v.dtype))
         for number in self.plan.kept:
             v = p.values[number]
             if self.has_out(number):
-                self.static[number] = np.empty(v.shape, v.dtype)
+                self.static[number] = laid_out(v.array, np.empty(v.size, v.dtype))
         for number, array in self.static.items():
             self.space[f"v{number}"] = array
         for recipe in self.recipes:
@@ -304,7 +301,7 @@ class Emitter:
         if step.out in self.static and takes_out(step, p):
             if isinstance(step.op.forward, np.ufunc):
                 self.space[f"u_{step.op.name}"] = step.op.forward
-                self.lines.append(f"u_{step.op.name}({', '.join([*args, target])})")
+                self.lines.append(f"u_{step.op.name}({', '.join([*args, _out(step, target)])})")
             else:
                 self.space[f"into_{step.op.name}"] = INTO[step.op.name]
                 self.lines.append(f"into_{step.op.name}({', '.join([target, *args, *params])})")
@@ -358,7 +355,7 @@ class Emitter:
             if item.value in self.static:
                 self.kept_nodes.append((f"v{item.value}", item.target))
         else:
-            self.lines.append(f"t{at}._data = {given}")
+            self.lines.append(f"t{at}._data = array_of({given})")
 
     # Regions
     def region(self, region: Region, at: int) -> None:
@@ -475,7 +472,7 @@ class Emitter:
                     lines.append(f"{here} = scratch[{spot[0]}][:(j - i) * {n_row}]{shaped}")
                 if isinstance(s.op.forward, np.ufunc):
                     self.space[f"u_{s.op.name}"] = s.op.forward
-                    lines.append(f"u_{s.op.name}({', '.join([*args, here])})")
+                    lines.append(f"u_{s.op.name}({', '.join([*args, _out(s, here)])})")
                 else:
                     self.space[f"into_{s.op.name}"] = INTO[s.op.name]
                     lines.append(f"into_{s.op.name}({', '.join([here, *args, *params])})")
@@ -504,17 +501,28 @@ class Emitter:
     def untouched(self) -> bool:
         """Whether nobody but the parameters themselves holds the gradients of the last replay."""
         for name, node in self.kept_nodes:
-            array = self.space[name]
-            extra = sys.getrefcount(array) - self.base[name]
-            if extra > 1 or (
-                extra == 1 and not (node.grad is not None and node.grad._data is array and sys.getrefcount(node.grad) <= 2)
-            ):
+            others = sys.getrefcount(self.space[name]) - self.base[name]
+            ours = node.grad is not None and node.grad._data is self.space[name] and sys.getrefcount(node.grad) <= 2
+            if others > ours:
                 return False
         return True
 
     def settle(self) -> None:
         """Count who refers to the kept buffers while nobody outside does."""
         self.base = {name: sys.getrefcount(self.space[name]) for name, _ in self.kept_nodes}
+
+
+def laid_out(like: Any, memory: Any) -> Any:
+    """``memory`` as an array whose axes lie as those of ``like`` do: sums depend, in their last bit, on the order of memory."""
+    like = np.asarray(like)
+    order = sorted(range(like.ndim), key=lambda k: -abs(like.strides[k]))
+    back = [order.index(k) for k in range(like.ndim)]
+    return memory.reshape([like.shape[k] for k in order]).transpose(back)
+
+
+def _out(step: Instruction, target: str) -> str:
+    """How a ufunc is told where to write: by position, which is 0.1 us faster, where NumPy does not warn of it."""
+    return f"out={target}" if step.op.forward in (np.maximum, np.minimum) else target
 
 
 def p_value(p: Program, k: int) -> Any:

@@ -58,13 +58,14 @@ class Value:
 
 @dataclass(slots=True, eq=False)
 class Instruction:
-    """``out = op(args, params)``."""
+    """``out = op(args, params)``; ``view`` is the place of the operand whose memory the result is a view of, if it is one."""
 
     op: Op
     args: tuple[int, ...]
     params: tuple[Any, ...]
     out: int
     where: Any = None
+    view: int | None = None
 
 
 @dataclass(slots=True, eq=False)
@@ -185,7 +186,7 @@ class Builder:
         args = [self.array(v) if p is None else self.node(p) for v, p in zip(node.saved[1:], node.parents)]
         params = tuple(self.parameter(p) for p in node.params)
         self.of_node[node] = out = self.new(RESULT, node.saved[0])
-        self.steps.append(Instruction(node.op, tuple(args), params, out, self.log.lines.get(node)))
+        self.steps.append(Instruction(node.op, tuple(args), params, out, self.log.lines.get(node), _view(node)))
 
     def parameter(self, value: Any) -> Any:
         return Ref(self.array(value)) if isinstance(value, np.ndarray) else value
@@ -362,14 +363,23 @@ def _own_copies(p: Program) -> None:
             step.value = gone.get(step.value, step.value)
 
 
+def _view(node: Node) -> int | None:
+    """The place of the operand whose memory a node's value is a view of, as the traced arrays tell.
+
+    NumPy's scalars, which 0-d results are while tracing, share no memory, but the buffers that stand for them do.
+    """
+    assert node.op is not None
+    out, *operands = node.saved
+    for i, x in enumerate(operands if not isinstance(node.op.forward, np.ufunc) else ()):
+        if isinstance(x, np.generic) or (isinstance(out, np.ndarray) and isinstance(x, np.ndarray) and np.may_share_memory(out, x)):
+            return i
+    return None
+
+
 def owns_memory(step: Instruction, p: Program) -> bool:
-    """Whether the result is in memory of its own, as far as the traced arrays tell."""
+    """Whether the result is in memory of its own that it fills."""
     out = p.values[step.out].array
-    if not isinstance(out, np.ndarray):
-        return True
-    if any(isinstance(x := p.values[k].array, np.ndarray) and np.may_share_memory(out, x) for k in step.args):
-        return False
-    return bool(out.flags.writeable and 0 not in out.strides)
+    return step.view is None and (not isinstance(out, np.ndarray) or bool(out.flags.writeable and 0 not in out.strides))
 
 
 def check_views(p: Program, log: Log, of_node: dict[Node, int]) -> None:

@@ -65,6 +65,8 @@ def kind_of(step: Instruction, p: Program) -> tuple[int, bool] | None:
     out = p.values[step.out]
     if any(isinstance(q, Ref) for q in step.params) or not isinstance(out.array, np.ndarray | np.generic):
         return None
+    if not out.array.flags.c_contiguous:  # blocks of it would lie otherwise in memory, and its sums have other last bits
+        return None
     name = step.op.name
     if step.op.elementwise:
         if not out.shape or out.shape[0] < 2 or step.params and name not in ("clip",):

@@ -16,6 +16,7 @@ from minigrad.nn.models.googlenet import GoogLeNet, GoogLeNetOutputs, googlenet
 from minigrad.nn.models.gpt import GPT, gpt2, gpt2_large, gpt2_medium, gpt2_xl
 from minigrad.nn.models.lenet import LeNet5, lenet5
 from minigrad.nn.models.linear import MLP, LinearRegression, LinearSVM, LogisticRegression, Perceptron, SoftmaxRegression
+from minigrad.nn.models.metric import NeighbourhoodComponents
 from minigrad.nn.models.mixture import GaussianMixture, SoftKMeans, kmeans_plus_plus
 from minigrad.nn.models.recurrent import CharRNN
 from minigrad.nn.models.resnet import (
@@ -78,6 +79,7 @@ __all__ = [
     "LinearRegression",
     "LinearSVM",
     "LogisticRegression",
+    "NeighbourhoodComponents",
     "Perceptron",
     "RecurrentClassifier",
     "ResNet",

@@ -1,7 +1,7 @@
 """How sequence models write: one token after another, the likeliest, one that is drawn, or several beginnings at a time.
 
-A model takes part as ``step(last, state) -> logits, state``: the token written last of each of N sequences (N,), and a tuple of
-tensors with N rows that holds whatever else the model knows of them.
+A model takes part as ``step(last, state) -> logits, state``: the token written last of each of N sequences, a Tensor (N,), and a
+tuple of Tensors with N rows that holds whatever else the model knows of them.
 """
 
 from __future__ import annotations
@@ -58,18 +58,20 @@ def sample(logits: Any, temperature: float, rng: np.random.Generator, top_k: int
     return scores.argmax(-1)
 
 
-def greedy(step: Step, state: State, start: int, end: int, padding: int, count: int, max_length: int) -> Tensor:
-    """The likeliest token at each step, until all sequences have ended: (count, L), L at most ``max_length``.
+def greedy(step: Step, state: State, start: int, end: int, padding: int, max_length: int) -> Tensor:
+    """The likeliest token at each step, until all N sequences have ended: (N, L), L at most ``max_length``.
 
     The start is left out, the end is in it, what comes after it is padding.
     """
-    last, alive, written = np.full(count, start), np.ones(count, bool), []
-    while alive.any() and len(written) < max_length:
-        logits, state = step(last, state)
+    count, device = len(state[0]), state[0].device
+    last, alive = np.full(count, start), np.ones(count, bool)
+    written = np.zeros((count, 0), last.dtype)
+    while alive.any() and written.shape[1] < max_length:
+        logits, state = step(asarray(last, device=device), state)
         last = np.where(alive, backend.to_numpy(logits._data).argmax(-1), padding)
-        written.append(last)
+        written = np.column_stack([written, last])
         alive &= last != end
-    return asarray(np.stack(written, 1) if written else np.zeros((count, 0), "int64"))
+    return asarray(written, device=device)
 
 
 def beam_search(
@@ -99,7 +101,7 @@ def beam_search(
     done: list[tuple[list[int], float]] = []
     scores, last = np.zeros(1), np.array([start])
     for _ in range(max_length):
-        logits, state = step(last, state)
+        logits, state = step(asarray(last, device=state[0].device), state)
         total = scores[:, None] + backend.to_numpy(ops.log_softmax(logits)._data)
         best = np.argsort(-total, axis=None, kind="stable")[: width - len(done)]
         parent, token = np.unravel_index(best, total.shape)
@@ -109,7 +111,7 @@ def beam_search(
         live, scores, last = [tokens for tokens in longer if tokens[-1] != end], total.flat[best[stays]], token[stays]
         if not live:
             break
-        state = tuple(s[parent[stays]] for s in state)
+        state = tuple(s[asarray(parent[stays], device=s.device)] for s in state)
     done += zip(live, scores.tolist())
     ranked = [(tokens, score / max(1, len(tokens)) ** length_penalty) for tokens, score in done]
     return sorted(ranked, key=lambda pair: -pair[1])
@@ -117,8 +119,8 @@ def beam_search(
 
 def tokens_of(model: nn.Module, tokens: Any, *axes: int) -> Tensor:
     """Tokens as a Tensor with one of these numbers of axes and at least one step."""
-    tokens = asarray(tokens)
-    if tokens.ndim not in axes or not tokens.shape[-1]:
+    given: Tensor = asarray(tokens)
+    if given.ndim not in axes or not given.shape[-1]:
         expected = " or ".join({1: "(T,)", 2: "(N, T)"}[n] for n in axes)
-        raise model._refuse(f"{expected} of T >= 1 integers", tokens, "Add the batch axis to one sequence: tokens[None].")
-    return tokens
+        raise model._refuse(f"{expected} of T >= 1 integers", given, "Add the batch axis to one sequence: tokens[None].")
+    return given

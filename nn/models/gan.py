@@ -285,5 +285,5 @@ def _doublings(name: str, size: int) -> int:
 def _start(layer: nn.Module) -> None:
     if isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d)):
         init.normal_(layer.weight, 0.0, 0.02)
-    elif isinstance(layer, nn.BatchNorm2d):
+    elif isinstance(layer, nn.BatchNorm2d) and layer.weight is not None:
         init.normal_(layer.weight, 1.0, 0.02)

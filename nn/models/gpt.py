@@ -182,8 +182,9 @@ class GPT(nn.Module):
         text = tokens if tokens.ndim == 2 else tokens[None]
         with evaluating(self):
             for _ in range(length):
-                last = self(text[:, -self.block_size :])[:, -1]
-                text = ops.concat([text, asarray(sample(last, temperature, rng, top_k)[:, None])], 1)
+                scores = self(text[:, -self.block_size :])[:, -1]
+                last = asarray(sample(scores, temperature, rng, top_k)[:, None], device=text.device)
+                text = ops.concat([text, last], 1)
             return text if tokens.ndim == 2 else text[0]
 
 

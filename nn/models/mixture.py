@@ -16,16 +16,18 @@ Both are zero where a centre is the mean of x weighted by r_ik: the M-step's fix
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any, Self
 
 import numpy as np
 
+import minigrad as mg
 from minigrad import nn, ops, random
 from minigrad.errors import ShapeError
 from minigrad.nn import init
 from minigrad.nn.module import empty_parameter
 from minigrad.optim import LBFGS
-from minigrad.tensor import Tensor, asarray
+from minigrad.tensor import asarray
 
 Array = np.ndarray[Any, Any]
 
@@ -43,21 +45,24 @@ def kmeans_plus_plus(x: Any, k: int, generator: np.random.Generator | None = Non
 
     Raises:
         ShapeError: if x has other axes, or fewer points.
+        ValueError: if an element is nan or infinite.
 
     Example:
         >>> from minigrad.nn.models import kmeans_plus_plus
         >>> sorted(kmeans_plus_plus([[0.0], [0.0], [9.0]], 2).tolist())
         [[0.0], [9.0]]
     """
-    points, rng = asarray(x).numpy(), generator or random.default_generator()
+    points, rng = asarray(x).numpy().astype(float), generator or random.default_generator()
     if points.ndim != 2 or len(points) < k:
         raise ShapeError(f"kmeans_plus_plus: x has shape {points.shape}: expected (N, D) with N at least k={k}")
+    if not np.isfinite(points).all():
+        raise ValueError("kmeans_plus_plus: x has elements that are nan or infinite: drop those points, or fill them in")
     chosen = [int(rng.integers(len(points)))]
     for _ in range(k - 1):
-        far = ((points[:, None] - points[chosen]) ** 2).sum(-1).min(1).astype(float)
+        far = ((points[:, None] - points[chosen]) ** 2).sum(-1).min(1)
         left = far if far.any() else np.ones(len(points))  # fewer than k different points
         chosen.append(int(rng.choice(len(points), p=left / left.sum())))
-    return points[chosen]  # type: ignore[no-any-return]
+    return points[chosen]
 
 
 class _Clusters(nn.Module):
@@ -88,10 +93,15 @@ class _Clusters(nn.Module):
     def fit(self, x: Any, max_iter: int = 200, restarts: int = 1, generator: np.random.Generator | None = None) -> Self:
         """Minimise the loss over x (N, D) by L-BFGS, from :func:`kmeans_plus_plus`; of several restarts the best is kept.
 
-        With ``restarts=0`` it goes on from the present parameters. Any optimiser will do instead, as for other models: ``model.start(x)``, then steps along ``model.loss(x)``'s gradient.
+        With ``restarts=0`` it goes on from the present parameters. Any optimiser will do instead, as for other models:
+        ``model.start(x)``, then steps along the gradient of ``model.loss(x)``.
+
+        Raises:
+            ShapeError: if x has other axes.
+            ValueError: if no restart ends in a finite loss.
         """
         x = self._points(x)
-        best, state = math.inf, self.state_dict()
+        best, state = math.inf, dict[str, Array]()
         for _ in range(max(restarts, 1)):
             if restarts:
                 self.start(x, generator)
@@ -108,10 +118,14 @@ class _Clusters(nn.Module):
             optimizer.zero_grad()
             if reached < best:
                 best, state = reached, {name: value.numpy().copy() for name, value in self.state_dict().items()}
+        if not state:
+            raise ValueError(
+                f"{type(self).__name__}.fit: the loss is {reached}: scale x so that its squares are finite in {x.dtype}, or fit in float64"
+            )
         self.load_state_dict(state)
         return self
 
-    def _points(self, x: Any) -> Tensor:
+    def _points(self, x: Any) -> Any:
         x = asarray(x)
         if x.ndim != 2 or x.shape[1] != self.dim:
             raise ShapeError(f"{type(self).__name__}: x has shape {x.shape}: expected (N, {self.dim})")
@@ -179,12 +193,13 @@ class SoftKMeans(_Clusters):
         self.load_state_dict({"centers": kmeans_plus_plus(x, self.num_clusters, generator)})
 
 
-COVARIANCES = {
+COVARIANCES: dict[str, Callable[[int, int], tuple[int, int]]] = {
     "shared": lambda K, D: (1, 1),
     "spherical": lambda K, D: (K, 1),
     "diag": lambda K, D: (K, D),
     "full": lambda K, D: (K, D),
 }
+"""The shape of ``log_precision``."""
 
 
 class GaussianMixture(_Clusters):
@@ -265,7 +280,9 @@ class GaussianMixture(_Clusters):
     def covariances(self) -> Any:
         """Sigma, (K, D, D)."""
         K, D = self.num_clusters, self.dim
-        A = ops.exp(ops.broadcast_to(self.log_precision, (K, D)))[..., None] * np.eye(D, dtype=self.means.dtype)
+        A = ops.exp(ops.broadcast_to(self.log_precision, (K, D)))[..., None] * mg.eye(
+            D, dtype=self.means.dtype, device=self.means.device
+        )
         if self.covariance == "full":
             A = A + ops.tril(self.lower, -1)
         inverse = ops.inv(A)
@@ -278,15 +295,15 @@ class GaussianMixture(_Clusters):
         k = rng.choice(self.num_clusters, n, p=pi / pi.sum())
         factor = np.linalg.cholesky(self.covariances().numpy())
         x = self.means.numpy()[k] + np.einsum("nde,ne->nd", factor[k], rng.standard_normal((n, self.dim)))
-        return asarray(x, dtype=self.means.dtype), asarray(k)
+        return asarray(x, dtype=self.means.dtype, device=self.means.device), asarray(k)
 
     def start(self, x: Any, generator: np.random.Generator | None = None) -> None:
-        """k-means++ for the means; equal weights; every variance that of a nearest mean's points, over all clusters."""
+        """k-means++ for the means; equal weights; one variance, that of the points about their nearest means."""
         x = asarray(x).numpy()
         means = kmeans_plus_plus(x, self.num_clusters, generator)
         spread = ((x[:, None] - means) ** 2).sum(-1).min(1).mean() / self.dim
         shapes = {name: p.shape for name, p in self.named_parameters()}
         zeros = {name: np.zeros(shape) for name, shape in shapes.items()}
         self.load_state_dict(
-            {**zeros, "means": means, "log_precision": np.full(shapes["log_precision"], -0.5 * math.log(spread))}
+            {**zeros, "means": means, "log_precision": np.full(shapes["log_precision"], -0.5 * math.log(spread or 1.0))}
         )

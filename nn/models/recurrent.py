@@ -100,6 +100,6 @@ class CharRNN(nn.Module):
         with evaluating(self):
             for _ in range(length):
                 logits, state = self(last, state)
-                last = asarray(sample(logits[..., -1, :], temperature, rng, top_k)[..., None])
+                last = asarray(sample(logits[..., -1, :], temperature, rng, top_k)[..., None], device=last.device)
                 written.append(last)
-            return ops.concat(written, -1)
+            return ops.concat(written, -1)  # type: ignore[no-any-return]

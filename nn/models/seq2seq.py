@@ -138,7 +138,7 @@ class Seq2Seq(nn.Module):
         """The likeliest token each time, for every source: (N, L), with the end and padding after it, without the start."""
         with evaluating(self):
             state = self.encode(source)
-            return greedy(lambda y, s: self.step(y, s)[:2], state, start, end, self.padding_idx, len(state[0]), max_length)
+            return greedy(lambda y, s: self.step(y, s)[:2], state, start, end, self.padding_idx, max_length)
 
     def beam(
         self, source: Any, start: int, end: int, width: int = 10, max_length: int = 50, length_penalty: float = 0.0

@@ -5,9 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import numpy as np
-
 from minigrad import nn, ops
+from minigrad.creation import zeros
 from minigrad.nn.models._decoding import State, beam_search, evaluating, greedy, tokens_of
 from minigrad.tensor import Tensor, asarray
 
@@ -99,17 +98,21 @@ class Seq2SeqTransformer(nn.Module):
         """:meth:`decode` of what :meth:`encode` read: in training, of all positions at once."""
         return self.decode(target, *self.encode(source))
 
+    def _begin(self, source: Any) -> State:
+        """What is known before the first step: what was read, and that nothing is written."""
+        memory, padding = self.encode(source)
+        return memory, padding, zeros((len(memory), 0), dtype="int64", device=memory.device)
+
     def _step(self, last: Any, state: State) -> tuple[Any, State]:
         """The whole prefix again: a step costs as much as the steps before it together."""
         memory, padding, prefix = state
-        prefix = ops.concat([prefix, asarray(last[:, None])], 1)
+        prefix = ops.concat([prefix, ops.expand_dims(last, 1)], 1)
         return self.decode(prefix, memory, padding)[:, -1], (memory, padding, prefix)
 
     def greedy(self, source: Any, start: int, end: int, max_length: int = 50) -> Tensor:
         """The likeliest token each time, for every source: (N, L), with the end and padding after it, without the start."""
         with evaluating(self):
-            state = (*self.encode(source), asarray(np.zeros((len(source), 0), "int64")))
-            return greedy(self._step, state, start, end, self.padding_idx, len(source), max_length)
+            return greedy(self._step, self._begin(source), start, end, self.padding_idx, max_length)
 
     def beam(
         self, source: Any, start: int, end: int, width: int = 4, max_length: int = 50, length_penalty: float = 0.6
@@ -120,7 +123,7 @@ class Seq2SeqTransformer(nn.Module):
             ValueError: for a width below 1.
         """
         with evaluating(self):
-            state = (*self.encode(tokens_of(self, source, 1)[None]), asarray(np.zeros((1, 0), "int64")))
+            state = self._begin(tokens_of(self, source, 1)[None])
             return beam_search(self._step, state, start, end, width, max_length, length_penalty)
 
 

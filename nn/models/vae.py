@@ -54,7 +54,7 @@ def _gaussian_log_prob(y: Any, x: Any) -> Any:
 
 def _bernoulli_log_prob(y: Any, x: Any) -> Any:
     _same(y, x)
-    return x * y - ops.softplus(y)
+    return -F.binary_cross_entropy_with_logits(y, x, reduction="none")
 
 
 def _same(y: Any, x: Any) -> None:

@@ -92,8 +92,8 @@ class SkipGram(_WordVectors):
         dtype: theirs.
 
     Attributes:
-        given: v, (V, dim), at first within 0.5 / dim of 0: the word vectors.
-        asked: u, (V, dim), at first 0.
+        given: an Embedding whose weight is v, (V, dim), at first within 0.5 / dim of 0: the word vectors.
+        asked: one whose weight is u, (V, dim), at first 0.
 
     Example:
         >>> import numpy as np
@@ -189,8 +189,8 @@ def negative_samples(
     """
     weight = np.asarray(counts, float) ** power
     edges = np.cumsum(weight / weight.sum())
-    # A search in the cumulated chances takes a thirtieth of Generator.choice's time where there are many draws.
-    return np.searchsorted(edges, (generator or default_generator()).random(shape) * edges[-1], side="right")
+    drawn: Array = np.searchsorted(edges, (generator or default_generator()).random(shape) * edges[-1], side="right")
+    return drawn
 
 
 def pointwise_mutual_information(centre: Any, around: Any, num_words: int) -> Array:
@@ -206,4 +206,5 @@ def pointwise_mutual_information(centre: Any, around: Any, num_words: int) -> Ar
     count = np.zeros((num_words, num_words))
     np.add.at(count, (np.asarray(centre), np.asarray(around)), 1)
     with np.errstate(divide="ignore", invalid="ignore"):
-        return np.log(count * count.sum() / (count.sum(1, keepdims=True) * count.sum(0)))  # type: ignore[no-any-return]
+        pmi: Array = np.log(count * count.sum() / (count.sum(1, keepdims=True) * count.sum(0)))
+    return pmi
