@@ -3,7 +3,8 @@
 What is learned: p(next letter | all letters so far), in bits per letter on the last tenth of the text, which it never sees in
 training. A table of letters needs 4.2 bits, one of pairs of letters 3.3: the state h remembers more than one letter (notes 001,
 "Recurrent Neural Networks"). Training is truncated backpropagation through time with clipped gradients: 16 streams of text are
-read 32 letters at a time, the state is handed on, its history is cut off. Run ``python -m examples.char_gru [PICTURE]``.
+read 32 letters at a time, the state is handed on, its history is cut off. Run ``python -m examples.char_gru``: 25 seconds;
+out/char_gru.png shows the loss beside the tables', and what each letter of a piece of unseen text costs.
 """
 
 from __future__ import annotations

@@ -3,7 +3,8 @@
 What is learned: alignment. The encoder reads letter by letter in both directions; for every letter that it writes, the decoder
 weighs all places of what was read anew (notes 000, "Transformers": the context of a fixed length is a bottleneck). Nobody tells
 it that years come last here and first there: the picture shows that it found out. Training feeds the right letters (teacher
-forcing), testing its own. Run ``python -m examples.seq2seq_attention [PICTURE]``: at least 97 % of 500 new dates come out right.
+forcing), testing its own: at least 97 % of 500 new dates come out right. Run ``python -m examples.seq2seq_attention``: 25 seconds;
+out/seq2seq_attention.png.
 """
 
 from __future__ import annotations

@@ -2,8 +2,9 @@
 
 What is learned: attention that finds content, wherever it stands. The encoder sees all digits at once; the decoder writes one
 at a time, each of its positions seeing only those before it (masked attention), and asks the encoder for the next (notes 000,
-"Transformers"). Shorter sequences are padded, and masks hide the padding. Run ``python -m examples.sort_transformer [PICTURE]``:
-from 19,200 examples it learns to sort at least 99 % of 2,000 new ones without any mistake.
+"Transformers"). Shorter sequences are padded, and masks hide the padding. From 19,200 examples it learns to sort at least 99 %
+of 2,000 new ones without any mistake. Run ``python -m examples.sort_transformer``: 20 seconds; out/sort_transformer.png shows
+where it looks.
 """
 
 from __future__ import annotations

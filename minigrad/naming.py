@@ -8,7 +8,6 @@ from contextvars import ContextVar
 from types import FrameType
 from typing import Any, NamedTuple
 
-
 left: ContextVar[tuple[FrameType, ...]] = ContextVar("left", default=())
 """Frames that an error has left, innermost first: while one draws what failed, their variables still give names."""
 

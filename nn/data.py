@@ -440,7 +440,8 @@ class Noise(_Augmentation):
 
     def _apply(self, x: Array, rng: np.random.Generator) -> Array:
         floats = _floating(x)
-        return floats + np.asarray(rng.normal(0.0, self.std, x.shape), floats.dtype)
+        noise: Array = np.asarray(rng.normal(0.0, self.std, x.shape), floats.dtype)
+        return floats + noise
 
 
 class Compose(_Augmentation):

@@ -292,7 +292,7 @@ def test_generated_programs(program, seed, shape):
     with np.errstate(all="ignore"):
         plain, compiled = train(lambda f: lambda x: f(mg.asarray(x))), train(mg.compile)
     for a, b in zip(plain[0], compiled[0]):
-        np.testing.assert_allclose(a, b, rtol=2e-6)
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-4)  # a loss that is only returned; its terms cancel
     for a, b in zip(plain[1], compiled[1]):
         np.testing.assert_array_equal(a, b)
 

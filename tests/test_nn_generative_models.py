@@ -512,11 +512,11 @@ def test_a_step_leaves_the_opponents_gradients_alone() -> None:
     gan.generator_step(4, for_g)
     assert all((p.grad.numpy() == 7).all() for p in gan.discriminator.parameters())
     mine = [p.grad.numpy().copy() for p in gan.generator.parameters()]
-    assert not any((g == 7).any() for g in mine), "old gradients are replaced, not added to"
+    assert all(np.abs(g).max() < 4 for g in mine), "old gradients are replaced, not added to"
     gan.discriminator_step(mg.asarray(X), for_d)
     for p, g in zip(gan.generator.parameters(), mine):
         np.testing.assert_array_equal(p.grad.numpy(), g)
-    assert not any((p.grad.numpy() == 7).any() for p in gan.discriminator.parameters())
+    assert all(np.abs(p.grad.numpy()).max() < 4 for p in gan.discriminator.parameters())
 
 
 def test_the_discriminators_loss_does_not_reach_the_generator() -> None:
@@ -936,16 +936,23 @@ def test_mixtures_say_what_does_not_fit() -> None:
         models.SoftKMeans(2, 3, -1)
 
 
-@pytest.mark.parametrize("build", [lambda: models.SoftKMeans(3, 2, 0.5), lambda: models.GaussianMixture(3, 2)])
+@pytest.mark.parametrize("build", [lambda: models.SoftKMeans(6, 2, 0.05), lambda: models.GaussianMixture(6, 2, "shared")])
 def test_fit_is_reproducible_and_keeps_the_best_restart(build: Callable[[], Any]) -> None:
-    x, _ = blobs(120)
-    one, two = (build().fit(x, restarts=3, generator=Rng(1)) for _ in range(2))
+    """Six blobs in two far groups of three: from seed 4, the first start finds them, and the later ones end in worse minima."""
+    rng = Rng(0)
+    x = np.concatenate([c + 0.3 * rng.normal(size=(20, 2)) for c in ([0, 0], [1.5, 0], [0, 1.5], [6, 6], [7.5, 6], [6, 7.5])])
+    one, two = (build().fit(x, restarts=3, generator=Rng(4)) for _ in range(2))
     for (name, p), q in zip(one.named_parameters(), two.parameters()):
         np.testing.assert_array_equal(p.numpy(), q.numpy(), err_msg=name)
         assert p.dtype == np.float32
-    rng = Rng(1)
+        assert p.grad is None
+    rng = Rng(4)
     each = [build().fit(x, generator=rng).loss(x).item() for _ in range(3)]
     close(one.loss(x).item(), min(each), rtol=1e-6)
+    assert each[0] < each[1] - 0.1
+    assert each[0] < each[2] - 0.1
+    before = one.loss(x).item()
+    assert one.fit(x, restarts=0).loss(x).item() <= before + 1e-6, "restarts=0 goes on from where it is"
 
 
 # ---- metric learning -------------------------------------------------------------------------------------------------------

@@ -816,6 +816,7 @@ def test_a_plot_of_losses_alone_and_of_nothing():
     assert len(nn.History().plot().axes) == 1
     spread = nn.History(loss=[100.0, 1.0, 0.01])
     assert spread.plot().axes[0].get_yscale() == "log"
+    assert nn.History(loss=[2.0, 1.0, 0.5]).plot().axes[0].get_yscale() == "linear"
     assert nn.History(loss=[100.0, -1.0, 0.01]).plot().axes[0].get_yscale() == "linear"
 
 

@@ -29,7 +29,7 @@ def mean_square(out):
 MODELS = {
     "mlp": (lambda: nn.Sequential(nn.Linear(256, 512), nn.ReLU(), nn.Linear(512, 512), nn.Tanh(), nn.Linear(512, 10)), (128, 256)),
     "wide": (lambda: nn.Sequential(nn.Linear(1024, 1024), nn.ReLU(), nn.Linear(1024, 1024)), (4, 1024)),
-    "lenet": (lambda: models.LeNet5(), (32, 1, 32, 32)),
+    "lenet": (models.LeNet5, (32, 1, 32, 32)),
     "gru": (lambda: nn.GRU(64, 128, batch_first=True), (64, 12, 64)),
     "transformer": (lambda: nn.TransformerEncoderLayer(128, 4, 512, batch_first=True), (16, 32, 128)),
 }  # fmt: skip

@@ -135,7 +135,7 @@ def integers():
     return y
 
 
-def test_files_are_the_same_in_every_process(tmp_path):
+def test_files_are_the_same_in_every_process():
     program = (
         "import hashlib\nfrom tests.test_viz_outputs import SCENES\n"
         "for name in ('figure_13', 'mlp_heatmap', 'broken', 'branches'):\n"
@@ -144,14 +144,14 @@ def test_files_are_the_same_in_every_process(tmp_path):
         "        print(name, hashlib.sha256(text.encode()).hexdigest())\n"
     )
     root = Path(__file__).parent.parent
-    told = [
-        subprocess.run(
+    running = [
+        subprocess.Popen(
             [sys.executable, "-c", program],
-            env={**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": str(root)},
-            cwd=root, capture_output=True, text=True, check=True,
-        ).stdout
+            env={**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": str(root)}, cwd=root, stdout=subprocess.PIPE, text=True,
+        )
         for seed in ("1", "2")
     ]  # fmt: skip
+    told = [process.communicate()[0] for process in running]
     assert len(told[0].splitlines()) == 20
     assert told[0] == told[1]
 
@@ -526,6 +526,22 @@ def test_dashed_borders_of_the_legend_come_through():
         styles = {op["style"] for op in json.loads(layout)["_ldraw_"] if op["op"] == "S"}
         assert styles <= {"solid", "setlinewidth(1)", "setlinewidth(3)"}
         assert "dash pattern" in tikz.document(layout).partition("{asks for a gradient}")[2]
+
+
+def test_tikz_scales_what_is_longer_than_tex_can_measure():
+    x = leaf(0.9)
+    y = x
+    for _ in range(130):
+        y = mg.tanh(y)
+    layout = dot.render(tikz.hinted(viz.draw(y, fold=False, rankdir="LR").source), "json")
+    long = max(float(n) for n in json.loads(layout)["bb"].split(","))
+    assert long > tikz.LARGEST
+    text = tikz.document(layout)
+    lengths = [
+        float(n) for line in text.splitlines() if not line.startswith("%") for n in re.findall(r"-?\d+\.\d\d(?=[,)}b])", line)
+    ]
+    assert tikz.LARGEST <= max(lengths) <= tikz.LARGEST + 2 * tikz.MARGIN + 3
+    assert f"{{{11 * tikz.LARGEST / long:g}}}" in text
 
 
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="needs pdflatex")

@@ -519,6 +519,13 @@ def test_dragging_and_reset(show):
     assert number(b.text("#value .stat:nth-child(2) .num")) == pytest.approx(float(p.records["w0"].gradient), rel=1e-6)
 
 
+def test_what_is_left_of_a_gradient_that_cancels_does_not_rule_out_what_if(show):
+    x = leaf(np.random.default_rng(1).normal(size=5), "x")
+    p = viz.player(mg.sum(mg.softmax(x)) + 0.3)  # the gradient is 0 but for rounding
+    assert 0 < np.max(np.abs(p.records["x"].gradient)) < 1e-15
+    assert show(p).run("minigrad.whyNot") == ""
+
+
 def test_what_if_says_why_not(show):
     b = show(mg.sum(mg.erf(leaf([0.5], "x"))))
     assert "What-if is not available for this graph: operation erf is not among those" in b.text("#value")
@@ -578,6 +585,42 @@ def test_recursion_counts_its_calls(show):
 
 
 # For everybody
+def test_wheel_and_pointer_move_the_view(show):
+    b = show(circuit())
+    box = lambda: [float(x) for x in b.run("document.getElementById('graph').getAttribute('viewBox')").split()]  # noqa: E731
+    before = box()
+    b.run(
+        "document.getElementById('graph').dispatchEvent(new WheelEvent('wheel', {deltaY: -300, clientX: 400, clientY: 200, cancelable: true}));"
+    )
+    closer = box()
+    assert closer[2] < before[2]
+    assert closer[2] / closer[3] == pytest.approx(before[2] / before[3])
+    from selenium.webdriver import ActionChains
+
+    graph = b.all("#graph")[0]
+    ActionChains(b.driver).move_to_element_with_offset(graph, 0, 150).click_and_hold().move_by_offset(
+        60, -40
+    ).release().perform()
+    moved = box()
+    assert moved[0] < closer[0]
+    assert moved[1] > closer[1]
+    assert b.run("minigrad.state.selected") is None
+    b.press("f")
+    assert box() == before
+
+
+def test_motion_where_it_is_welcome(show, browser):  # noqa: F811
+    browser.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
+    try:
+        b = show(circuit())
+        b.run("minigrad.show(12);")
+        assert len(b.all("#graph .pulse")) == 1
+    finally:
+        browser.media(dark=False)
+    b.run("minigrad.show(13);")
+    assert len(b.all("#graph .pulse")) == 0
+
+
 @pytest.mark.parametrize("width", [360, 1440])
 @pytest.mark.parametrize("make", [circuit, matrices, network])
 def test_no_page_overflow(make, width, show):

@@ -10,6 +10,7 @@ import pytest
 import minigrad as mg
 from minigrad import nn, viz
 from minigrad.nn import functional as F  # noqa: N812
+from minigrad.nn import models
 from minigrad.viz import why
 
 FAULTS = []
@@ -1088,3 +1089,41 @@ def test_nothing_is_changed():
     before = w.grad.numpy().copy()
     viz.explain_grad(w, loss).draw()
     np.testing.assert_array_equal(w.grad.numpy(), before)
+
+
+def inputs(*shape):
+    return mg.tensor(normal(*shape), dtype="float32")
+
+
+NETS = {
+    "lenet": (models.LeNet5, lambda net: net(inputs(2, 1, 32, 32))),
+    "lstm": (lambda: nn.LSTM(3, 4, batch_first=True), lambda net: net(inputs(2, 5, 3))[0]),
+    "encoder": (lambda: nn.TransformerEncoderLayer(8, 2, 16, batch_first=True), lambda net: net(inputs(2, 5, 8))),
+    "embedding": (lambda: nn.Sequential(nn.Embedding(10, 4), nn.Linear(4, 3)), lambda net: net(mg.tensor([1, 2, 3]))),
+    "batch norm": (
+        lambda: nn.Sequential(nn.Conv2d(1, 3, 3), nn.BatchNorm2d(3), nn.ReLU()),
+        lambda net: net(inputs(2, 1, 8, 8)),
+    ),
+}
+ENDS = {
+    "times zero": (lambda out: mg.sum(out * 0.0), "multiplied_by_zero", "multiply"),
+    "log": (lambda out: mg.sum(mg.log(-mg.abs(out) - 1) * out), "value_not_finite", "log"),
+    "exp": (lambda out: mg.mean(mg.exp(mg.abs(out) * 1e4 + 1000)), "value_not_finite", "exp"),
+    "empty": (lambda out: mg.sum(out[:0]), "empty", "getitem"),
+    "dead": (lambda out: mg.sum(mg.relu(mg.pad(out, [(1, 1)] * out.ndim) - 100)), "dead_relu", "relu"),
+    "lost": (lambda out: mg.max(mg.concat([mg.reshape(out, (-1,)), mg.full(1, 1e5)])), "masked", "max"),
+}
+
+
+@pytest.mark.parametrize("end", ENDS)
+@pytest.mark.parametrize("net", NETS)
+def test_a_fault_at_the_end_is_the_cause_for_every_parameter(net, end):
+    mg.manual_seed(0)
+    (make, run), (head, kind, op) = NETS[net], ENDS[end]
+    model = make()
+    with mg.inspect(), np.errstate(all="ignore"):
+        loss = head(run(model))
+        loss.backward()
+        found = viz.explain_grad(model, loss)
+    assert [(f.kind, f.op, f.of) for f in found.findings] == [(kind, op, name) for name, _ in model.named_parameters()]
+    assert len(str(found).split("What to do")) == 2  # told once for all of them

@@ -65,6 +65,7 @@ class Assembly:
         frames: around modules and repeats, those outside first.
         first: for each operation its counterpart in the first copies of the repeats that it is in.
         box: for each operation its place in ``boxes``.
+        leaf_box: for each leaf its place in ``boxes``.
         bundles: edges that run from or to more than one value, as (source, target, lag, count).
     """
 
@@ -137,7 +138,7 @@ class Assembly:
             b = np.where(used, part.start + (b - part.start) % step, b)
         target = self.box[user]
         place = o.row[b] + (real - o.row[user])  # the same operand in the first copy
-        leaves = self._leaves(-2 - source[leaf], user[leaf], target[leaf], place[leaf], lifted)
+        self.leaf_box = leaves = self._leaves(-2 - source[leaf], user[leaf], target[leaf], place[leaf], lifted)
         start = np.empty_like(target)
         start[leaf], start[~leaf] = leaves[-2 - source[leaf]], self.box[source[~leaf]]
         folded = np.array([box.kind != "value" for box in self.boxes], bool)

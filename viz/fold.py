@@ -57,13 +57,17 @@ def folded(
         [('Linear', '0', 3, 9), ('ReLU', '1', 1, 0), ('Linear', '2', 3, 4)]
     """
     _check(t, fold, depth)
-    root = t.node
-    if root is None:
+    if t.node is None:
         return alone(t)
-    nodes = everything(root)
+    return assembly(t, fold, depth, unfold).records(seed_of(t, t.node, gradient, backward))
+
+
+def assembly(t: Any, fold: Fold = "auto", depth: int | None = None, unfold: Sequence[str] = ()) -> Assembly:
+    """The boxes of a folded graph before records are made of them: which node is in which."""
+    nodes = everything(t.node)
     outline = Outline(nodes)
     chosen = Choice(outline, fold, depth, unfold)
-    return Assembly(t, nodes, outline, chosen.open, chosen.merge).records(seed_of(t, root, gradient, backward))
+    return Assembly(t, nodes, outline, chosen.open, chosen.merge)
 
 
 def _check(t: Any, fold: Any, depth: Any) -> None:

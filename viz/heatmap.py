@@ -57,8 +57,8 @@ def histogram(array: Array, colour: str) -> str:
     """How an array's finite values are distributed: at most 16 bars from its smallest to its largest.
 
     Example:
-        >>> histogram(np.arange(32.0), "#000000").count('HEIGHT="40"')
-        16
+        >>> histogram(np.arange(64.0), "#000000").count("BGCOLOR")  # 16 bars and the axis
+        17
     """
     wide = array.astype(np.float64)
     finite = wide[np.isfinite(wide)]

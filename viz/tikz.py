@@ -38,6 +38,8 @@ SHIFT = {"l": 0.0, "c": 0.5, "r": 1.0}
 """By how much of its width a text begins to the left of its point."""
 MARGIN = 4
 """Around the figure, in points."""
+LARGEST = 14_000
+"""A longer picture is made that long, in points: TeX knows no length beyond 16,383."""
 BOLD, ITALIC = 1, 2
 """Bits of a font's characteristics, as Graphviz tells them."""
 BORDER = re.compile(r"""STYLE="(ROUNDED,)?(DASHED|DOTTED)" COLOR="(#[0-9A-F]{6})\"""")
@@ -65,6 +67,8 @@ def hinted(dot: str) -> str:
 def document(layout: bytes) -> str:
     """A standalone LaTeX document of a laid-out graph, as Graphviz writes it in JSON with its drawing operations."""
     graph = json.loads(layout)
+    longest = max(float(x) for x in graph["bb"].split(",")[2:])
+    graph = _scaled(graph, min(1.0, LARGEST / longest))
     paint = _Painter()
     width, height = (float(x) for x in graph["bb"].split(",")[2:])
     lines = [
@@ -87,10 +91,26 @@ def document(layout: bytes) -> str:
         "\\begin{tikzpicture}[x=1bp, y=1bp, line width=1bp, line join=round]",
         *lines,
         "\\end{tikzpicture}",
-        "\\vspace*{\\fill}",
     ]
     head = PREAMBLE % (width + 2 * MARGIN + 3, height + 2 * MARGIN + 3)
     return "\n".join([head + "\n".join(colours), "\\begin{document}", "\\sffamily", *body, "\\end{document}"]) + "\n"
+
+
+def _scaled(thing: Any, k: float, key: str = "") -> Any:
+    """A layout with every length in it times ``k``."""
+    if k == 1:
+        return thing
+    if isinstance(thing, dict):
+        return {name: _scaled(value, k, name) for name, value in thing.items()}
+    if isinstance(thing, list):
+        return [_scaled(value, k, key) for value in thing]
+    if key in ("pt", "points", "rect", "size", "width") and not isinstance(thing, str):
+        return thing * k
+    if key == "style":
+        return re.sub(r"(?<=setlinewidth\()[\d.]+", lambda found: f"{float(found[0]) * k:.4g}", thing)
+    if key in ("pos", "bb", "width", "height"):
+        return re.sub(r"-?[\d.]+(e[-+]\d+)?", lambda found: f"{float(found[0]) * k:.4f}", thing)
+    return thing
 
 
 def _told(box: dict[str, Any]) -> str:

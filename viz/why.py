@@ -125,10 +125,16 @@ class Finding:
         numbers = ", ".join(f"{k} {_tell(v)}" for k, v in shown.items())
         lines = [f"{at.strip()}: {self.says}" if at.strip() else self.says]
         lines += [f"    {numbers}"] if numbers else []
+        return "\n".join([*lines, *(f"    {factor}" for factor in self.factors), f"    What to do: {self.advice}."])
+
+    @property
+    def factors(self) -> list[str]:
+        """By what the places on the way multiplied the gradient, those that did most first."""
+        told = []
         for place, (count, log) in self.evidence.get("factors", {}).items():
-            each = f", {10 ** (log / count):.3g} each" if count > 1 else ""
-            lines.append(f"    x {_power(log)}  {place}" + (f", {count} times{each}" if count > 1 else ""))
-        return "\n".join([*lines, f"    What to do: {self.advice}."])
+            each = f", {count} times, {10 ** (log / count):.3g} each" if count > 1 else ""
+            told.append(f"x {_power(log)}  {place}{each}")
+        return told
 
 
 def _tell(value: Any) -> str:
@@ -213,15 +219,16 @@ class Why:
         shown = None if root.grad is not None or (root.requires_grad and self.loss.size == 1) else False
         found = records(self.loss, backward=True if shown is None and root.grad is None else shown, limit=None)
         ids = _ids(root, found)
-        notes: dict[str, dict[tuple[str, str], list[str]]] = defaultdict(lambda: defaultdict(list))
+        notes: dict[str, dict[tuple[str, ...], list[str]]] = defaultdict(lambda: defaultdict(list))
         for f in self.findings:
-            notes[ids.get(f.node, found.output)][f.state, f.says].append(f.of)
+            notes[ids.get(f.node, found.output)][f.state, f.says, *f.factors].append(f.of)
         found = _around(found, set(notes)) if len(found.values) > WHOLE else found
         look = Look(**{"show": frozenset(SHOW.split(",")), **options}).fitted(found)
-        lines = source(found, look).removesuffix("}\n")
+        lines = source(found, look).removesuffix("}\n").replace(f" (limit={len(found.values)})", "")
         for k, (at, told) in enumerate(notes.items(), 1):
-            parts = [p for (kind, says), of in told.items() for p in (f"gradient of {_few(of)}: {kind}", says)]
-            text = "\\l".join(line.replace('"', "'") for part in parts for line in textwrap.wrap(part, 42)) + "\\l"
+            parts = [part for (kind, *says), of in told.items() for part in (f"gradient of {_few(of)}: {kind}", *says)]
+            wrapped = [line for part in parts for line in textwrap.wrap(part, 42)]
+            text = "".join(line.replace("\\", "\\\\").replace('"', "'") + "\\l" for line in wrapped)
             lines += f'  {at} [color="{BACKWARD}" penwidth=4]\n'
             lines += f'  why{k} [shape=note style=filled fillcolor="#FFF3D6" color="{BACKWARD}" label="{text}"]\n'
             lines += f'  why{k} -> {at} [style=dashed arrowhead=none color="{BACKWARD}"]\n'
@@ -241,9 +248,9 @@ def _ids(root: Node, r: Records) -> dict[Node | None, str]:
 
 def _around(r: Records, centres: set[str], hops: int = 3) -> Records:
     """The records within a few arrows of ``centres``."""
-    near = set(centres)
+    near, passed = set(centres), {v.id for v in r.values if v.op} | centres  # not on to all that a shared weight is used by
     for _ in range(hops):
-        near |= {e.source for e in r.edges if e.target in near} | {e.target for e in r.edges if e.source in near}
+        near |= {e.source for e in r.edges if e.target in near} | {e.target for e in r.edges if e.source in near & passed}
     near = set([v.id for v in r.values if v.id in near][:LIMIT])
     unseen = Counter(e.source for e in r.edges if e.source in near and e.target not in near)
     return replace(

@@ -438,22 +438,42 @@ function localGradient(v, e, g, y) {
   return round(masked, v.dtype);
 }
 
-/** The largest difference of two arrays, relative to the size of their numbers. */
-function difference(a, b) {
+const largest = (a) => (a?.data ? a.data.reduce((most, x) => (Number.isFinite(x) ? Math.max(most, Math.abs(x)) : most), 0) : 0);
+
+/** The largest difference of two arrays, relative to the size of their numbers, or to `scale` where that is larger: what is left
+ *  of numbers that cancel is known only as well as they are. */
+function difference(a, b, scale = 0) {
   if (!same(a.shape, b.shape)) return Infinity;
-  let worst = 0, size = 1e-300;
-  for (const x of b.data) if (Number.isFinite(x)) size = Math.max(size, Math.abs(x));
-  a.data.forEach((x, i) => {
-    const d = Object.is(x, b.data[i]) || x === b.data[i] ? 0 : Math.abs(x - b.data[i]) / size;
-    worst = Math.max(worst, Number.isNaN(d) ? Infinity : d);
-  });
-  return worst;
+  const size = Math.max(largest(b), scale, 1e-300);
+  return a.data.reduce((worst, x, i) => {
+    const d = x === b.data[i] || (Number.isNaN(x) && Number.isNaN(b.data[i])) ? 0 : Math.abs(x - b.data[i]) / size;
+    return Number.isNaN(d) ? Infinity : Math.max(worst, d);
+  }, 0);
 }
 
 // The classic mistakes: the backward pass as beginners write it. Each gets `send(e, g)`, what the use e contributes for an
 // upstream gradient g, and returns the gradients that it leaves and how many values it visited.
 const add = (p, q) => (p ? elementwise((a, b) => a + b, p, q) : q);
 const MOST_VISITS = 20000;
+
+/** Depth first from the output, as recursion goes (with a stack: a graph can be deep), handing on whatever has arrived by then. */
+function descend(graph, send, onlyOnce) {
+  const grads = new Map([[graph.output, graph.of[graph.output].gradient]]);
+  const visited = new Set([graph.output]);
+  const call = (id) => ({ id, left: graph.of[id].edges.filter((e) => e.flows) });
+  const stack = [call(graph.output)];
+  let visits = 1;
+  while (stack.length && visits < MOST_VISITS) {
+    const { id, left } = stack.at(-1), e = left.shift();
+    if (!e) { stack.pop(); continue; }
+    grads.set(e.source, add(grads.get(e.source), send(e, grads.get(id))));
+    if (onlyOnce && visited.has(e.source)) continue;
+    visited.add(e.source);
+    visits++;
+    stack.push(call(e.source));
+  }
+  return { grads, visits };
+}
 const MISTAKES = {
   overwrite: {
     name: "= instead of +=",
@@ -478,22 +498,7 @@ const MISTAKES = {
     wrong: 3,
     why: "It calls on before all uses have contributed, and again after each further one: every call hands on the whole sum so "
       + "far, so what came first is counted again and again. And it walks every path: their number doubles with every fan-out.",
-    run(graph, send) {
-      const grads = new Map([[graph.output, graph.of[graph.output].gradient]]);
-      let visits = 0;
-      const stack = [{ v: graph.of[graph.output], next: 0 }];
-      while (stack.length && visits < MOST_VISITS) {
-        const frame = stack.at(-1);
-        if (frame.next === 0) visits++;
-        const flowing = frame.v.edges.filter((x) => x.flows);
-        if (frame.next === flowing.length) { stack.pop(); continue; }
-        const e = flowing[frame.next++];
-        grads.set(e.source, add(grads.get(e.source), send(e, grads.get(frame.v.id))));
-        stack.push({ v: graph.of[e.source], next: 0 });
-        if (stack.at(-1).v.edges.every((x) => !x.flows)) { visits++; stack.pop(); }
-      }
-      return { grads, visits };
-    },
+    run: (graph, send) => descend(graph, send, false),
   },
   depth: {
     name: "Each value once, depth first",
@@ -502,21 +507,6 @@ const MISTAKES = {
     wrong: 5,
     why: "It visits a value when the first of its uses reaches it, and hands on a gradient that is not complete yet. What the "
       + "other uses add later never travels further. A topological order makes every use come before the value.",
-    run(graph, send) {
-      const grads = new Map([[graph.output, graph.of[graph.output].gradient]]);
-      const visited = new Set([graph.output]);
-      const stack = [{ v: graph.of[graph.output], next: 0 }];
-      while (stack.length) {
-        const frame = stack.at(-1), flowing = frame.v.edges.filter((x) => x.flows);
-        if (frame.next === flowing.length) { stack.pop(); continue; }
-        const e = flowing[frame.next++];
-        grads.set(e.source, add(grads.get(e.source), send(e, grads.get(frame.v.id))));
-        if (!visited.has(e.source)) {
-          visited.add(e.source);
-          stack.push({ v: graph.of[e.source], next: 0 });
-        }
-      }
-      return { grads, visits: visited.size };
-    },
+    run: (graph, send) => descend(graph, send, true),
   },
 };

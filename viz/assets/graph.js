@@ -149,6 +149,7 @@ function recompute(leaves) {
   const y = forward(graph, (v) => leaves.get(v.id) ?? v.value);
   return { y, ...backward(graph, y) };
 }
+const gradientScale = Math.max(0, ...graph.values.map((v) => largest(v.gradient)));
 /** Recomputing must give the recorded numbers before anybody may trust it with others. */
 function distrust() {
   const why = obstacle(graph);
@@ -157,7 +158,8 @@ function distrust() {
   for (const v of graph.values) {
     const close = v.dtype === "float32" ? 1e-4 : 1e-11;
     const got = now.gradients.get(v.id);
-    if (difference(now.y.get(v.id), v.value) > close || (v.gradient && (!got || difference(got, v.gradient) > close * 10))) {
+    const operands = Math.max(0, ...v.edges.map((e) => largest(graph.of[e.source].value)));
+    if (difference(now.y.get(v.id), v.value, operands) > close || (v.gradient && (!got || difference(got, v.gradient, gradientScale) > close * 10))) {
       return `computing ${v.label} again gives other numbers than the record (a hook, or a value that was changed)`;
     }
   }
@@ -210,7 +212,7 @@ function setMistake(key) {
     show(steps.length);
   } else refresh();
 }
-const isWrong = (v) => wrong && gradientOf(v) && !(wrong.grads.get(v.id) && difference(wrong.grads.get(v.id), gradientOf(v)) < 1e-9);
+const isWrong = (v) => wrong && gradientOf(v) && !(wrong.grads.get(v.id) && difference(wrong.grads.get(v.id), gradientOf(v), gradientScale * 1e-6) < 1e-6);
 /** How many times "recursion" visits a value in all: the number of paths from the output, over all values. */
 function pathsWalked() {
   const paths = new Map([[root.id, 1]]);
