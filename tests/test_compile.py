@@ -629,3 +629,24 @@ def test_programs_do_not_keep_gone_steps_alive():
     del step
     gc.collect()
     assert copy.deepcopy(w).item() == 1.0
+
+
+@pytest.mark.parametrize("clip_norm", [None, 0.5])
+def test_fit_compiled_is_fit(clip_norm):
+    def run(**how):
+        mg.manual_seed(0)
+        model = nn.Sequential(nn.Linear(6, 16), nn.ReLU(), nn.Dropout(0.2), nn.Linear(16, 3))
+        rng = np.random.default_rng(0)
+        x, y = rng.normal(size=(70, 6)).astype("float32"), rng.integers(0, 3, 70)
+        history = nn.fit(
+            model, (x, y), loss=nn.CrossEntropyLoss(), optimizer=optim.Adam(model.parameters(), lr=0.01), epochs=4,
+            validation=(x[:20], y[:20]), metric=nn.accuracy, batch_size=16, clip_norm=clip_norm, **how,
+        )  # fmt: skip
+        return history, model.state_dict()
+
+    (h1, s1), (h2, s2) = run(), run(compile=True)
+    assert h1.loss == h2.loss
+    assert h1.validation_loss == h2.validation_loss
+    assert h1.metric == h2.metric
+    for name, value in s1.items():
+        np.testing.assert_array_equal(value.numpy(), s2[name].numpy())

@@ -151,7 +151,7 @@ def test_lenet_by_layer():
 
 
 def test_resnet_is_the_stack_of_the_paper():
-    r = check(resnet18(10)(data(1, 3, 32, 32)).sum())
+    r = check(resnet18(10)(data(2, 3, 32, 32)).sum())
     assert [g.type for g in boxes(r)] == ["Conv2d", "BatchNorm2d", "ReLU", "MaxPool2d", *["BasicBlock"] * 8, "Linear"]
     assert [g.name for g in frames(r)] == ["ResNet", "layer1", "layer2", "layer3", "layer4"]
     assert sum(g.parameters for g in boxes(r)) == sum(p.size for p in resnet18(10).parameters())
@@ -159,7 +159,7 @@ def test_resnet_is_the_stack_of_the_paper():
 
 
 def test_all_of_a_kind_are_opened_or_none():
-    r = check(resnet18(10)(data(1, 3, 32, 32)).sum(), unfold=["layer1.0"])
+    r = check(resnet18(10)(data(2, 3, 32, 32)).sum(), unfold=["layer1.0"])
     assert [(g.name, g.type) for g in frames(r) if g.type == "BasicBlock"] == [("0", "BasicBlock")]
     assert len([g for g in boxes(r) if g.type == "BasicBlock"]) == 7
 
@@ -168,7 +168,7 @@ def test_all_of_a_kind_are_opened_or_none():
 def test_patterns_fold_modules(pattern):
     r = check(mlp(2, 3, 1)(data(4, 2)).sum(), fold=[pattern])
     assert ("Linear", "0") in [(g.type, g.name) for g in boxes(r)]
-    assert r["loss" if "loss" in [v.name for v in r.values] else r.output].op == "sum"
+    assert r[r.output].op == "sum"
 
 
 def test_folding_can_be_switched_off():
@@ -238,9 +238,7 @@ def test_equal_blocks_are_one_that_repeats():
     assert (repeat.kind, repeat.name) == ("repeat", "layers.0 \N{HORIZONTAL ELLIPSIS} layers.5")
     assert repeat.parameters == sum(p.size for p in model.parameters())
     assert "layers.0 \N{HORIZONTAL ELLIPSIS} layers.5 \N{MULTIPLICATION SIGN}6" in viz.draw(y).source
-    once = check(y, depth=1)
-    assert [(g.repeat, g.frame) for g in once.groups if g.type == "TransformerEncoderLayer"] == [(1, False)] * 6
-    (one,) = [g for g in check(y, depth=1, fold=True).groups if g.type == "TransformerEncoderLayer"]
+    (one,) = [g for g in check(y, depth=1).groups if g.type == "TransformerEncoderLayer"]
     assert (one.repeat, one.operations, one.frame) == (6, repeat.operations, False)
 
 
@@ -270,7 +268,6 @@ def test_a_gru_layer_is_rolled_and_can_be_unrolled():
     (loop,) = [g for g in r.groups if g.kind == "loop"]
     assert loop.repeat == 50
     assert [b.count for b in r.bundles if b.lag] == [49, 49], "h is used by the product and by the update gate"
-    assert r["out" if "out" in [v.name for v in r.values] else r.output] is not None
     unrolled = check(loss, fold=False)
     assert len(unrolled.values) > 900
     assert not unrolled.bundles
@@ -433,7 +430,7 @@ def test_nothing_is_lost_however_a_graph_is_folded(steps, times, fold, depth):
     for v in r.values:
         if v.kind == "parameter":
             parts = [e.contribution for e in r.edges if e.source == v.id] + [b.contribution for b in r.bundles if b.source == v.id]
-            np.testing.assert_allclose(sum(parts), v.gradient, rtol=1e-6)
+            np.testing.assert_allclose(sum(parts), v.gradient, rtol=1e-4)
     assert viz.draw(loss, fold=fold).source == viz.draw(loss, fold=fold).source
 
 
@@ -478,9 +475,9 @@ def test_frames_are_clusters_inside_clusters():
 
 
 def test_long_drawings_run_downwards():
-    assert "rankdir=TB" in viz.draw(resnet18(10)(data(1, 3, 32, 32)).sum()).source
+    assert "rankdir=TB" in viz.draw(resnet18(10)(data(2, 3, 32, 32)).sum()).source
     assert "rankdir=LR" in viz.draw(mlp(2, 3, 1)(data(4, 2)).sum()).source
-    assert "rankdir=LR" in viz.draw(resnet18(10)(data(1, 3, 32, 32)).sum(), rankdir="LR").source
+    assert "rankdir=LR" in viz.draw(resnet18(10)(data(2, 3, 32, 32)).sum(), rankdir="LR").source
 
 
 def test_an_explicit_limit_shows_the_nearest_values():

@@ -583,6 +583,19 @@ def test_text():
         viz.Drawing("digraph g {\n}\n").text()
 
 
+def test_text_counts_what_is_folded():
+    model = nn.Sequential(*[nn.Sequential(nn.Linear(4, 4), nn.Tanh()) for _ in range(6)], nn.Linear(4, 2))
+    loss = mg.mean(model(mg.ones((2, 4))))
+    loss.backward()
+    text = viz.draw(loss, depth=1).text()
+    folded = text[text.index("Folded") :].split("\n\n")[0].splitlines()
+    assert len(folded) >= 4
+    counted = sum(int(re.split(r"  +", row)[1].replace(",", "")) for row in folded[2:])
+    assert counted + 1 == len(viz.records(loss, limit=None).values) - sum(
+        not v.op for v in viz.records(loss, limit=None).values
+    )
+
+
 def test_translation_needs_nothing_but_the_dot_text():
     assert mermaid.translate(viz.draw(figure_11()).source) == viz.draw(figure_11()).mermaid()
 

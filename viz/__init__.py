@@ -5,18 +5,21 @@ Call them after ``loss.backward()`` to see the gradients, or before it to see th
 """
 
 from minigrad.viz.dot import Drawing, draw
+from minigrad.viz.fold import folded
 from minigrad.viz.memory import Kept, Memory, memory
 from minigrad.viz.network import from_json, to_json, to_networkx
 from minigrad.viz.player import Player, player
-from minigrad.viz.records import Edge, Records, Value, records
+from minigrad.viz.records import Bundle, Edge, Group, Records, Value, records
 from minigrad.viz.text import Explanation, explain
 from minigrad.viz.why import Finding, Why, explain_grad
 
 __all__ = [
+    "Bundle",
     "Drawing",
     "Edge",
     "Explanation",
     "Finding",
+    "Group",
     "Kept",
     "Memory",
     "Player",
@@ -26,6 +29,7 @@ __all__ = [
     "draw",
     "explain",
     "explain_grad",
+    "folded",
     "from_json",
     "memory",
     "player",

@@ -54,7 +54,7 @@ def words(g: Group) -> tuple[str, str]:
         return f"{fmt.SYMBOLS.get(g.name, '')} {g.name}".strip() + times, ""
     if g.kind == "leaves":
         many = f"{g.leaves:,} {'parameters' if g.parameters else 'inputs'}"
-        return (f"{g.name or 'leaf'}{times}", "") if g.repeat > 1 else (many, g.name)
+        return (f"{g.name or ('parameter' if g.parameters else 'input')}{times}", "") if g.repeat > 1 else (many, g.name)
     if g.kind == "constants":
         return f"{g.leaves:,} arrays", ""
     if not g.type:
@@ -115,7 +115,7 @@ def box(g: Group, look: Look, output: bool = False) -> str:
             for label, text in told
         ]
     table = f'<<TABLE BORDER="0" CELLBORDER="0" CELLSPACING="0" CELLPADDING="2">{"".join(rows)}</TABLE>>'
-    return f'  {g.id} [label={table} {BOXES[g.kind]}{" penwidth=2.5" * output} class="{g.kind}" tooltip={quote(tip(g))}]'
+    return f'  {g.id} [label={table} {BOXES["constants" if g.kind == "leaves" and not g.parameters else g.kind]}{" penwidth=2.5" * output} class="{g.kind}" tooltip={quote(tip(g))}]'
 
 
 def tip(g: Group) -> str:

@@ -140,9 +140,10 @@ class Outline:
             if part.copies > 1 and period == len(tokens):
                 continue
             skip, copies, kind = self._alike(a, step, copies)
-            if copies < COPIES or (step * copies < max(UNSTACKED, len(tokens) // 200) and not part.kids):
-                continue
             a += skip * step
+            whole = any(a <= kid.start < a + step for kid in part.kids)  # modules, not operations alone
+            if copies < COPIES or (step * copies < max(UNSTACKED, len(tokens) // 200) and not whole):
+                continue
             if self.indexing[a : a + step * copies].all():
                 continue
             if any(a < r.end and r.start < a + step * copies for r in found):
@@ -195,7 +196,8 @@ class Outline:
         if skip and ((wire[skip - 1] == wire[skip]) | ((wire[skip - 1] == 0) & (wire[skip] < 0))).all():
             skip, count = skip - 1, count + 1
         typical = slice(skip + 1, skip + count)
-        leaf = source[typical] < CONSTANT
+        learned = np.append([leaf.requires_grad for leaf in self.leaves], False)
+        leaf = learned[np.where(source[typical] < CONSTANT, -2 - source[typical], -1)]
         shared = (source[typical] == source[skip + 1])[leaf].all()
         return skip, count, "loop" if shared and (wire[skip + 1] < 0).any() else "repeat"
 

@@ -176,7 +176,8 @@ def modules(r: Records) -> tuple[list[dict[str, Any]], dict[str, int]]:
     """The calls of modules, nested: the groups that fold, and the innermost group of each value that has one.
 
     A group is a run of operations that were recorded one after the other. So whatever leaves a group does not come back into
-    it, and however groups are folded, no circle arises. Parameters and constants belong where all their uses are.
+    it, and however groups are folded, no circle arises. Parameters, constants and nameless inputs (a dropout's mask) belong where
+    all their uses are.
     """
     paths: list[tuple[str, ...]] = []
     parents: list[int | None] = []
@@ -206,7 +207,7 @@ def modules(r: Records) -> tuple[list[dict[str, Any]], dict[str, int]]:
     for e in r.edges:
         users.setdefault(e.source, []).append(e.target)
     for v in r.values:
-        if v.op or v.kind == "input" or v.unseen or v.id not in users:
+        if v.op or (v.kind == "input" and v.name) or v.unseen or v.id not in users:
             continue
         chains = [chain(homes.get(user)) for user in users[v.id]]
         shared = [level[0] for level in zip(*chains) if len(set(level)) == 1]

@@ -89,14 +89,14 @@ def explain(
 def table(r: Records, digits: int = fmt.DIGITS) -> str:
     """The text of an explanation of records."""
     labels = _labels(r, digits)
-    parts = [_forward(r, labels, digits)]
+    parts = [_forward(r, labels, digits), *([_folded(r, digits)] if any(not g.frame for g in r.groups) else [])]
     if r.differentiated and any(v.gradient is not None for v in r.values):
         parts += [_backward(r, labels, digits), _gradients(r, labels, digits)]
     elif not r.differentiated:
         parts.append("No gradients yet: call backward() first, or explain(..., backward=True).")
     if r.note:
         parts.append(r.note)
-    return "\n\n".join(parts)
+    return "\n\n".join(part for part in parts if part)
 
 
 def _labels(r: Records, digits: int) -> dict[str, str]:
@@ -128,6 +128,19 @@ def _forward(r: Records, labels: dict[str, str], digits: int) -> str:
     more = f"\n({r.hidden} more values, further from the output, are left out: limit={len(r.values)})" if r.hidden else ""
     header = ["#", "name", "operation", *(["shape"] if shaped else []), "value"]
     return "Forward\n" + _aligned(header, rows, right={0} if shaped else {0, 3}) + more
+
+
+def _folded(r: Records, digits: int) -> str:
+    """The boxes that stand for many operations: what is in them, and the norm of the gradient at their output."""
+    rows: list[list[str]] = []
+    for g in (group for group in r.groups if not group.frame):
+        name = " ".join(part for part in (g.name, g.type) if part) + (
+            f" \N{MULTIPLICATION SIGN}{g.repeat:,}" if g.repeat > 1 else ""
+        )
+        ends = dict.fromkeys(fmt.number(norm, digits) for norm in (*g.gradient[:1], *g.gradient[-1:]))
+        shape = fmt.shape(g.shape) if g.shape is not None else ""
+        rows.append([name, f"{g.operations:,}", f"{g.parameters:,}", shape, " \N{HORIZONTAL ELLIPSIS} ".join(ends)])
+    return "Folded\n" + _aligned(["box", "operations", "parameters", "shape", "gradient norm"], rows, right={1, 2})
 
 
 SIGNS = {
@@ -202,7 +215,7 @@ def _gradients(r: Records, labels: dict[str, str], digits: int) -> str:
         rows.append(
             f"d{top}/d{labels[v.id]} = {fmt.line(v.gradient, max(digits, many) if v.gradient.ndim == 0 else digits)}{more}"
         )
-    return "\n".join(["Gradients", *rows])
+    return "\n".join(["Gradients", *rows]) if rows else ""
 
 
 def _aligned(header: list[str], rows: Sequence[list[str] | str], right: set[int]) -> str:

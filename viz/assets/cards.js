@@ -40,6 +40,7 @@ function spoken() {
 function runningText(e) {
   const into = graph.of[e.source];
   const before = soFar(into, e.step - 1).sum, after = soFar(into, e.step).sum;
+  if (after?.data?.length > 3 || !after?.data) return `contribution of ${boxed(partOf(e), true)}${after ? `, sum of ${boxed(after, true)}` : ""}`;
   return before ? `${line(before)} + ${signed(line(partOf(e)))} = ${line(after)}` : `0 + ${signed(line(partOf(e)))} = ${line(after)}`;
 }
 

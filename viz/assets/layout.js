@@ -51,23 +51,30 @@ function rank(all) {
   }
 }
 
-/** Layers as lists, with a bend for every layer that a link crosses. Bends of one value's uses stay apart: each is an arrow. */
+const FAR = 3;
+/** Layers as lists, with a bend for every layer that a link crosses. Links from one box across many layers share a trunk. */
 function split(all, links) {
   const least = Math.min(...all.map((n) => n.rank));
   const layers = [];
   const put = (n) => { (layers[n.rank - least] ??= []).push(n); };
   all.forEach(put);
+  const bend = (rank) => {
+    const found = { rank, length: 0, breadth: 2, bend: true, ins: [], outs: [] };
+    put(found);
+    return found;
+  };
   for (const l of links) {
     l.chain = [l.a];
+    const far = l.b.rank - l.a.rank > FAR;
     for (let r = l.a.rank + 1; r < l.b.rank; r++) {
-      const bend = { rank: r, length: 0, breadth: 2, bend: true, ins: [], outs: [] };
-      l.chain.push(bend);
-      put(bend);
+      l.chain.push(far && r < l.b.rank - 1 ? ((l.a.trunk ??= new Map()).get(r) ?? l.a.trunk.set(r, bend(r)).get(r)) : bend(r));
     }
     l.chain.push(l.b);
     for (let k = 0; k + 1 < l.chain.length; k++) {
-      (l.chain[k].next ??= []).push(l.chain[k + 1]);
-      (l.chain[k + 1].before ??= []).push(l.chain[k]);
+      const [p, q] = [l.chain[k], l.chain[k + 1]];
+      if (p.next?.includes(q) && q.bend) continue;
+      (p.next ??= []).push(q);
+      (q.before ??= []).push(p);
     }
   }
   return Array.from(layers, (layer) => layer ?? []);
@@ -183,12 +190,16 @@ function settle(layer, gap) {
 function wires(nodes) {
   const found = new Map();
   const dock = (n, list, side, other) => {
-    const sorted = [...list].sort((p, q) => other(p).y - other(q).y || p.edge.operand - q.edge.operand);
-    const step = Math.min(22, (n.breadth - 16) / Math.max(sorted.length - 1, 1));
-    sorted.forEach((l, k) => {
-      const inner = n[side]?.(l.edge);
-      l[side] = n.y + (n.breadth ? inner ?? (k - (sorted.length - 1) / 2) * step : 0);
-    });
+    const ends = new Map(); // a trunk docks once
+    for (const l of [...list].sort((p, q) => other(p).y - other(q).y || p.edge.operand - q.edge.operand)) {
+      const end = other(l).bend ? other(l) : l;
+      if (!ends.has(end)) ends.set(end, ends.size);
+    }
+    const step = Math.min(22, (n.breadth - 16) / Math.max(ends.size - 1, 1));
+    for (const l of list) {
+      const inner = n[side]?.(l.edge), k = ends.get(other(l).bend ? other(l) : l);
+      l[side] = n.y + (n.breadth ? inner ?? (k - (ends.size - 1) / 2) * step : 0);
+    }
   };
   for (const n of nodes) {
     dock(n, n.ins, "into", (l) => l.chain.at(-2));

@@ -35,18 +35,21 @@ function toggle(id) {
 
 // ---- The drawing ------------------------------------------------------------------------------------------------------------
 const ruler = document.createElement("canvas").getContext("2d");
-function textWidth(text, font) {
-  ruler.font = `${font} system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif`;
+const FONTS = getComputedStyle(document.body).fontFamily;
+const NUMBERS = 'ui-monospace, "SF Mono", SFMono-Regular, Menlo, Consolas, "DejaVu Sans Mono", monospace'; // as in player.css
+function textWidth(text, font, family = FONTS) {
+  ruler.font = `${font} ${family}`;
   return ruler.measureText(text).width;
 }
+const numberWidth = (text) => textWidth(text, "600 13px", NUMBERS);
 const clipped = (text, most) => (text.length <= most ? text : `${text.slice(0, most - 1)}${DOTS}`);
 const headline = (v) => clipped(v.label.startsWith("#") && v.op ? `${v.label} ${v.op}` : v.label, 26);
 const subline = (v) => [v.op ? (v.label.startsWith("#") ? clipped(v.asked, 20) : v.op) : v.kind, v.shape?.length ? shapeText(v.shape) : ""].filter(Boolean).join("  ");
 
 function sizeOf(v) {
   if (v.kind === "constant") return { width: Math.max(38, textWidth(constantText(v), "650 14px") + 20), height: 30 };
-  const numbers = Math.max(...[v.value, v.gradient].map((a, k) => textWidth(boxed(a, k), "600 13px")), textWidth("-0.0000", "600 13px"));
-  return { width: Math.ceil(Math.max(textWidth(headline(v), "650 14px"), textWidth(subline(v), "11px"), numbers + 44) + 24), height: 78 };
+  const numbers = Math.max(...[v.value, v.gradient].map((a, k) => numberWidth(boxed(a, k === 1))), numberWidth("-0.0000"));
+  return { width: Math.ceil(Math.max(textWidth(headline(v), "650 14px"), textWidth(subline(v), "11px"), numbers + 50) + 24), height: 78 };
 }
 const constantText = (v) => (v.name ? v.name : v.value?.data && v.value.data.length <= 3 ? line(v.value) : `const ${shapeText(v.shape ?? [])}`);
 

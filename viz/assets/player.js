@@ -223,6 +223,7 @@ for (const few of FEW) { // as much open as can be read without zooming
   redraw();
   if (scaleFor(bounds) > READABLE || !graph.groups.length) break;
 }
+if (scaleFor(bounds) < READABLE) approach();
 /** For the console: the graph, the state, `show(step)`, `change(id, numbers)`, `numbers()`. */
 window.minigrad = {
   graph, state, steps, show: go, change, changeAll, reset: resetWhatIf, select, mistake: setMistake, whyNot,
