@@ -411,7 +411,9 @@ class Program(nn.Module):
 
 
 ops = st.tuples(st.integers(0, 3), st.integers(1, 5), st.integers(1, 9))
-programs = st.recursive(st.lists(ops, min_size=1, max_size=4), lambda inner: st.lists(ops | inner, min_size=1, max_size=4), max_leaves=8)
+programs = st.recursive(
+    st.lists(ops, min_size=1, max_size=4), lambda inner: st.lists(ops | inner, min_size=1, max_size=4), max_leaves=8
+)
 
 
 @settings(max_examples=60, deadline=None)
@@ -429,7 +431,9 @@ def test_nothing_is_lost_however_a_graph_is_folded(steps, times, fold, depth):
     loss.backward()
     for v in r.values:
         if v.kind == "parameter":
-            parts = [e.contribution for e in r.edges if e.source == v.id] + [b.contribution for b in r.bundles if b.source == v.id]
+            parts = [e.contribution for e in r.edges if e.source == v.id] + [
+                b.contribution for b in r.bundles if b.source == v.id
+            ]
             np.testing.assert_allclose(sum(parts), v.gradient, rtol=1e-4)
     assert viz.draw(loss, fold=fold).source == viz.draw(loss, fold=fold).source
 

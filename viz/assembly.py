@@ -178,7 +178,12 @@ class Assembly:
             boxes = tuple(users[i])
             part = self.boxes[boxes[0]].part
             node = o.leaves[i]
-            if len(boxes) == 1 and lifted[i] < 0 and part is not None and self._belongs(node, part, many[boxes[0]], o.ops[int(used[i])]):
+            if (
+                len(boxes) == 1
+                and lifted[i] < 0
+                and part is not None
+                and self._belongs(node, part, many[boxes[0]], o.ops[int(used[i])])
+            ):
                 self.boxes[boxes[0]].leaves.append(i)
                 at[i] = boxes[0]
                 continue
@@ -190,7 +195,12 @@ class Assembly:
                     inside.append(frame.frames() if frame is not None else [])
                 homes[key] = [level[0] for level in zip(*inside) if all(f is level[0] for f in level)]
             home = homes[key]
-            while home and home[-1].part.path and home[-1].kind == "module" and not _is_of(node, home[-1].part, o.ops[int(used[i])]):
+            while (
+                home
+                and home[-1].part.path
+                and home[-1].kind == "module"
+                and not _is_of(node, home[-1].part, o.ops[int(used[i])])
+            ):
                 home = home[:-1]
             copied = any(f.repeat > 1 for f in home)
             same = int(first[i]) if copied else (boxes, node.requires_grad) if self.merge else i
@@ -302,7 +312,9 @@ class Assembly:
         for edge in (*plain.edges, *bundles):
             beside[edge.source].add(inside[edge.target])
         values = tuple(
-            replace(v, group=frame[v.id] if v.id in frame else min(beside[v.id]) if len(beside[v.id]) == 1 and not v.name else "")
+            replace(
+                v, group=frame[v.id] if v.id in frame else min(beside[v.id]) if len(beside[v.id]) == 1 and not v.name else ""
+            )
             for v in plain.values
         )
         groups = tuple(self._group(box, gradients) for box in (*self.frames, *folded))
@@ -374,7 +386,9 @@ class Assembly:
         inside = [other for other in self.boxes if box in other.frames()] if frame else [box]
         members = {id(other) for other in inside}
         numbers = [n for n, other in enumerate(self.boxes) if id(other) in members]
-        places = np.flatnonzero(np.isin(self.box, numbers)) if box.kind not in ("leaves", "constants") else np.zeros(0, np.int64)
+        places = (
+            np.flatnonzero(np.isin(self.box, numbers)) if box.kind not in ("leaves", "constants") else np.zeros(0, np.int64)
+        )
         kept = [i for other in inside if other.kind != "constants" for i in other.leaves]
         leaves = [o.leaves[i] for i in kept]
         learned = [leaf for leaf in leaves if leaf.requires_grad]

@@ -120,7 +120,9 @@ class Choice:
                 if part.kind == "module" and not part.kids and not self._must_open(part):
                     innermost.append(part)
                 elif self._may_open(part):
-                    kinds[part.kind == "chain", len(part.path), part.type or part.kind, part.name * (not part.type)].append(part)
+                    kinds[part.kind == "chain", len(part.path), part.type or part.kind, part.name * (not part.type)].append(
+                        part
+                    )
             waiting = []
             sized = []
             for kind, parts in kinds.items():

@@ -12,7 +12,7 @@ from minigrad.viz.format import escape
 from minigrad.viz.records import Bundle, Group, Records
 
 TIMES, ROUND, TO = "\N{MULTIPLICATION SIGN}", "\N{CLOCKWISE OPEN CIRCLE ARROW}", "\N{RIGHTWARDS ARROW}"
-STACK = 'peripheries=2 penwidth=1.2'
+STACK = "peripheries=2 penwidth=1.2"
 BOXES = {
     "module": f'style="filled" fillcolor="#E9E4F2" color="{INK}" penwidth=1.4',
     "loop": f'style="filled" fillcolor="#DDF1EA" color="{INK}" {STACK}',
@@ -60,7 +60,10 @@ def words(g: Group) -> tuple[str, str]:
     if not g.type:
         only = g.made[0][0] if len(g.made) == 1 and not g.frame else ""
         step = g.operations // g.repeat
-        return f"{only}{times}".strip(), "" if only else f"{'time ' if g.kind == 'loop' else ''}steps" if g.frame else f"of {step:,} operations"
+        return (
+            f"{only}{times}".strip(),
+            "" if only else f"{'time ' if g.kind == 'loop' else ''}steps" if g.frame else f"of {step:,} operations",
+        )
     return g.name + times, g.type if g.type != g.name else ""
 
 
@@ -99,7 +102,9 @@ def box(g: Group, look: Look, output: bool = False) -> str:
     listed = _made(g) if len(g.made) > 1 and not g.type and g.kind in ("chain", "block", "loop", "repeat") else ""
     for text in (counts(g) if g.kind != "leaves" else "", listed, many or (result if shape else "")):
         if text:
-            rows.append(f'<TR><TD ALIGN="LEFT" COLSPAN="2"><FONT POINT-SIZE="9" COLOR="{FAINT}">{escape(text)}</FONT></TD></TR>')
+            rows.append(
+                f'<TR><TD ALIGN="LEFT" COLSPAN="2"><FONT POINT-SIZE="9" COLOR="{FAINT}">{escape(text)}</FONT></TD></TR>'
+            )
     told = []
     if "gradient" in look.show and look.flow != "forward":
         if g.gradient:
@@ -127,7 +132,9 @@ def tip(g: Group) -> str:
 def frame(g: Group) -> list[str]:
     """The statements that open a frame."""
     name, kind = words(g)
-    head = " &#160;".join(part for part in (f"<B>{escape(fmt.plain(name))}</B>" if name else "", escape(fmt.plain(kind))) if part)
+    head = " &#160;".join(
+        part for part in (f"<B>{escape(fmt.plain(name))}</B>" if name else "", escape(fmt.plain(kind))) if part
+    )
     inside = f'<FONT POINT-SIZE="9" COLOR="{FAINT}">{escape(counts(g))}</FONT>'
     table = f'<<TABLE BORDER="0" CELLSPACING="0" CELLPADDING="1"><TR><TD ALIGN="LEFT">{head} &#160; {inside}</TD></TR></TABLE>>'
     return [
@@ -170,7 +177,9 @@ def bundle(b: Bundle, look: Look, repeats: Mapping[str, int], straight: bool) ->
     style = LOOP if b.lag else ""
     if b.norm is not None and look.edges in ("contribution", "both") and not b.lag:
         scalar = b.contribution is not None and b.contribution.ndim == 0
-        told.append(escape(fmt.number(b.contribution[()]) if scalar and b.contribution is not None else f"norm {fmt.number(b.norm)}"))
+        told.append(
+            escape(fmt.number(b.contribution[()]) if scalar and b.contribution is not None else f"norm {fmt.number(b.norm)}")
+        )
     if b.norm is not None and not b.lag:
         kind = tone(b.contribution) if b.contribution is not None else "array" if math.isfinite(b.norm) else "nonfinite"
         _, line, dashes = ARROWS[kind]

@@ -43,7 +43,22 @@ class Part:
         rolled: whether repeats were looked for among its kids.
     """
 
-    __slots__ = ("call", "copies", "depth", "end", "kids", "kind", "lead", "name", "own", "path", "rolled", "start", "stop", "type")
+    __slots__ = (
+        "call",
+        "copies",
+        "depth",
+        "end",
+        "kids",
+        "kind",
+        "lead",
+        "name",
+        "own",
+        "path",
+        "rolled",
+        "start",
+        "stop",
+        "type",
+    )
 
     def __init__(self, kind: str, start: int, end: int, path: tuple[str, ...] = (), name: str = "", type: str = "") -> None:
         self.kind, self.start, self.end, self.stop = kind, start, end, end
