@@ -19,6 +19,7 @@ import numpy as _np
 
 from minigrad import linalg, ops, random
 from minigrad.backend import device, get_default_dtype, set_default_dtype
+from minigrad.checkpointing import checkpoint
 from minigrad.compiler import compile
 from minigrad.creation import arange, empty, eye, full, full_like, linspace, ones, ones_like, zeros, zeros_like
 from minigrad.errors import (
@@ -82,6 +83,7 @@ __all__ = [
     "asarray",
     "bool",
     "cat",
+    "checkpoint",
     "compile",
     "complex64",
     "complex128",

@@ -650,3 +650,38 @@ def test_fit_compiled_is_fit(clip_norm):
     assert h1.metric == h2.metric
     for name, value in s1.items():
         np.testing.assert_array_equal(value.numpy(), s2[name].numpy())
+
+
+def test_a_memory_budget_computes_again_what_it_cannot_keep():
+    w = mg.tensor(np.linspace(-1, 1, 40_000, dtype="float32").reshape(200, 200), requires_grad=True)
+
+    def f(x):
+        w.grad = None
+        y = x
+        for _ in range(12):
+            y = mg.exp(mg.sin(mg.cos(y * 0.5))) @ w * 0.01
+        loss = mg.sum(y * y)
+        loss.backward()
+        return loss
+
+    x = mg.tensor(np.random.default_rng(0).normal(size=(200, 200)).astype("float32"))
+    planned, results = [], []
+    for memory in (None, "3MB", 1):
+        step = mg.compile(f, memory=memory)
+        for _ in range(4):
+            loss = step(x).item()
+        results.append((loss, w.grad.numpy().copy()))
+        planned.append(sum(step.programs[0].emitter.plan.sizes))
+    assert planned[1] < 0.8 * planned[0]
+    assert planned[2] <= planned[1]
+    assert "budget" in step.explain()
+    assert "above what could be reached" in step.explain()
+    for loss, gradient in results[1:]:
+        assert loss == results[0][0]
+        np.testing.assert_array_equal(gradient, results[0][1])
+
+
+@pytest.mark.parametrize("memory", ["two", "-1GB", 0, "GB"])
+def test_a_budget_that_is_none(memory):
+    with pytest.raises(ValueError, match="memory="):
+        mg.compile(lambda x: x, memory=memory)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import importlib
 import json
 import math
@@ -129,11 +130,9 @@ def test_numbers_survive_exactly(show):
         got = np.array(
             [{"Infinity": "inf", "-Infinity": "-inf"}.get(x, x) for x in found[ids(p.records)[name]][0]], dtype="float64"
         )
-        assert got.tobytes() == value.astype("float64").tobytes() or np.array_equal(
-            got.astype(value.dtype).view(f"u{value.itemsize}")[~np.isnan(value)],
-            value.view(f"u{value.itemsize}")[~np.isnan(value)],
-        )
-        assert np.array_equal(np.isnan(got), np.isnan(value))
+        exact = value.astype("float64")
+        assert np.array_equal(got, exact, equal_nan=True)
+        assert np.array_equal(np.signbit(got[~np.isnan(exact)]), np.signbit(exact[~np.isnan(exact)]))
 
 
 def test_a_page_of_200_values_is_small(show):
@@ -148,6 +147,23 @@ def test_a_page_of_200_values_is_small(show):
     assert len(p.html().encode()) < 2_000_000
     b = show(p)
     assert len(b.all("#graph .box")) == len(p.records.values)
+    b.run("minigrad.show(9999);minigrad.select(arguments[0]);", p.records["h"].id)
+    assert len(b.all("#value canvas")) == 2
+    assert all(b.run("return [...document.querySelectorAll('#value canvas')].map((c) => new Set(c.getContext('2d').getImageData(0, 0, c.width, c.height).data).size > 3)"))  # fmt: skip
+    assert f"mean {float(np.mean(p.records['h'].value)):.4g}" in b.text("#value .facts")
+
+
+def test_a_heat_map_is_the_means_of_blocks():
+    array = np.random.default_rng(0).normal(size=(64, 96))
+    told = page._heat(array, 32)
+    codes = np.frombuffer(base64.b64decode(told["codes"]), np.uint8).reshape(told["rows"], told["columns"])
+    means = array.reshape(32, 2, 32, 3).mean((1, 3))
+    np.testing.assert_allclose(
+        told["lo"] + (told["hi"] - told["lo"]) * codes / 254, means, atol=(told["hi"] - told["lo"]) / 500
+    )
+    array[0, 0] = np.nan
+    codes = np.frombuffer(base64.b64decode(page._heat(array, 32)["codes"]), np.uint8)
+    assert (codes == 255).sum() == 1
 
 
 def test_text_of_the_user_stays_text(show):
@@ -605,6 +621,11 @@ def test_wheel_and_pointer_move_the_view(show):
     assert moved[0] < closer[0]
     assert moved[1] > closer[1]
     assert b.run("minigrad.state.selected") is None
+    for kind, gap in (("touchStart", 40), ("touchMove", 60), ("touchMove", 90), ("touchEnd", None)):
+        points = [] if gap is None else [{"x": 700 + side * gap, "y": 330, "id": k} for k, side in enumerate((-1, 1))]
+        b.driver.execute_cdp_cmd("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+    pinched = box()
+    assert pinched[2] < 0.8 * moved[2]
     b.press("f")
     assert box() == before
 
@@ -668,20 +689,20 @@ STATES = {
 
 
 @pytest.mark.parametrize(
-    ("make", "dark", "states"),
+    ("make", "width", "dark", "states"),
     [
-        (converging, False, STATES),
-        (converging, True, ("ledger", "mistake")),
-        (network, False, ("ledger",)),
-        (network, True, ("backward",)),
+        (converging, 1440, False, STATES),
+        (converging, 1440, True, ("ledger", "mistake")),
+        (network, 360, False, ("ledger",)),
+        (network, 1440, True, ("backward",)),
     ],
 )
-def test_accessibility(make, dark, states, show, browser):  # noqa: F811
+def test_accessibility(make, width, dark, states, show, browser):  # noqa: F811
     browser.media(dark=dark)
     try:
         p = viz.player(make())
         for name in states:
-            b = show(p)
+            b = show(p, width)
             b.run(f"{STATES[name]};")
             assert b.violations() == [], name
     finally:

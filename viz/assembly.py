@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os.path
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
@@ -14,7 +13,20 @@ import numpy as np
 from minigrad import backend
 from minigrad.graph import Handle, Node
 from minigrad.viz.outline import CONSTANT, Array, Outline, Part
-from minigrad.viz.records import Bundle, Group, Key, Records, age, assemble, differentiate, is_kept, key_of, plain, user_names
+from minigrad.viz.records import (
+    Bundle,
+    Edge,
+    Group,
+    Key,
+    Records,
+    age,
+    assemble,
+    differentiate,
+    is_kept,
+    key_of,
+    plain,
+    user_names,
+)
 
 FEW = 6
 """More leaves, or constants, of one folded box become one box."""
@@ -195,12 +207,7 @@ class Assembly:
                     inside.append(frame.frames() if frame is not None else [])
                 homes[key] = [level[0] for level in zip(*inside) if all(f is level[0] for f in level)]
             home = homes[key]
-            while (
-                home
-                and home[-1].part.path
-                and home[-1].kind == "module"
-                and not _is_of(node, home[-1].part, o.ops[int(used[i])])
-            ):
+            while home and not _is_of(node, home[-1], o.ops[int(used[i])]):
                 home = home[:-1]
             copied = any(f.repeat > 1 for f in home)
             same = int(first[i]) if copied else (boxes, node.requires_grad) if self.merge else i
@@ -222,7 +229,7 @@ class Assembly:
         if not part.path:
             return count > FEW
         if leaf.name is not None or leaf.requires_grad:
-            return _is_of(leaf, part, user)
+            return _named(leaf, part, user)
         return not (id(leaf) in self.names or self._enters(user))
 
     # Constants
@@ -288,7 +295,9 @@ class Assembly:
         note = ""
         if seed is not None and len(self.nodes) > GRADIENTS:
             seed, note = None, f"Gradients are not shown: the graph has {len(self.nodes):,} nodes, more than {GRADIENTS:,}."
-        gradients, parts, totals = {}, {}, {}
+        gradients: dict[Node, Any] = {}
+        parts: dict[Any, Any] = {}
+        totals: dict[int, tuple[Any, float]] = {}
         if seed is not None:
             gradients, parts, note, totals = self._differentiate(seed, set(singles))
         assert self.t.node is not None
@@ -309,7 +318,8 @@ class Assembly:
             bundles.append(Bundle(start, box.id, count, None, None, 0, "", None))
         beside: dict[str, set[str]] = defaultdict(set)  # a constant stands in the frame of what uses it, if that is one
         inside = frame | {box.id: box.group for box in folded}
-        for edge in (*plain.edges, *bundles):
+        edges: list[Edge | Bundle] = [*plain.edges, *bundles]
+        for edge in edges:
             beside[edge.source].add(inside[edge.target])
         values = tuple(
             replace(
@@ -433,8 +443,8 @@ class Assembly:
         names = [self._name(leaf) for leaf in leaves]
         if not names or not all(names):
             return ""
-        start = os.path.commonprefix(names)
-        end = os.path.commonprefix([name[len(start) :][::-1] for name in names])[::-1]
+        start = _begin(names)
+        end = _begin([name[len(start) :][::-1] for name in names])[::-1]
         return names[0] if len(set(names)) == 1 else f"{start}\N{HORIZONTAL ELLIPSIS}{end}" if start or end else ""
 
     def _name(self, node: Node) -> str:
@@ -450,7 +460,19 @@ class Assembly:
         return tuple(_norm(copies[start]) for start in sorted(copies))
 
 
-def _is_of(leaf: Node, part: Part, user: Node) -> bool:
+def _begin(names: Sequence[str]) -> str:
+    """What all names begin with."""
+    low, high = min(names), max(names)
+    return low[: next((k for k, (a, b) in enumerate(zip(low, high)) if a != b), len(low))]
+
+
+def _is_of(leaf: Node, frame: _Box, user: Node) -> bool:
+    """Whether a leaf may stand in a frame: in a module's, only what is the module's."""
+    part = frame.part
+    return part is None or frame.kind != "module" or _named(leaf, part, user)
+
+
+def _named(leaf: Node, part: Part, user: Node) -> bool:
     """Whether a leaf's name is the path of a parameter of a module, or of the copy of it that ``user`` is in."""
     path = ".".join(user.scope[1 : len(part.path)])
     return leaf.name is not None and (not path or f".{path}." in f".{leaf.name}")

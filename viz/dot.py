@@ -235,16 +235,16 @@ def source(r: Records, look: Look) -> str:
     """The DOT text of a drawing of records."""
     layers = _layers(r)
     names = {v.id: v.name for v in r.values if v.name}
-    arrows: list[Edge | Bundle] = [*r.edges, *(b for b in r.bundles if not b.lag)]
-    span = {e: layers[e.target] - layers[e.source] for e in arrows}
+    span = {e: layers[e.target] - layers[e.source] for e in _uses(r) if isinstance(e, Edge) or not e.lag}
     far = {e: n for e, n in span.items() if n > FAR and e.source in names} if sum(span.values()) > CAREFUL else {}
     rough = sum(span.values()) - sum(far.values()) > CAREFUL
     tall = max(layers.values(), default=0) > (LONG if r.groups else FAR * LONG)
     order = "" if r.groups else "ordering=in"  # of operands; inside frames it makes stairs of what should run straight
+    rankdir = look.rankdir or ("TB" if tall else "LR")
+    apart = f"nodesep=0.3 ranksep={0.35 if tall else 0.5}"
     lines = [
         "digraph minigrad {",
-        f'  graph [rankdir={look.rankdir or ("TB" if tall else "LR")} fontname="{FONT}" fontsize=10 fontcolor="{INK}" nodesep=0.3 '
-        f'ranksep={0.35 if tall else 0.5} bgcolor="white"',
+        f'  graph [rankdir={rankdir} fontname="{FONT}" fontsize=10 fontcolor="{INK}" {apart} bgcolor="white"',
         f"    {order}{ROUGH if rough else ''} labelloc={'t' if look.title else 'b'} label={legend.about(r, look, bool(far))}]",
         f'  node [shape=box margin="0.06,0.04" fontname="{FONT}" fontsize=11 fontcolor="{INK}"]',
         f'  edge [fontname="{FONT}" fontsize=10 fontcolor="{BACKWARD}" color="{LINE}" arrowsize=0.7]',
@@ -264,7 +264,7 @@ def source(r: Records, look: Look) -> str:
     made = _path(r)
     repeats = {v.id: 1 for v in r.values} | {g.id: g.repeat for g in r.groups}
     references: dict[tuple[str, str], str] = {}
-    for e in (*r.edges, *r.bundles):
+    for e in _uses(r):
         start = e.source
         if e in far:
             start = references.setdefault((e.source, e.target), f"r{len(references)}")
@@ -280,12 +280,16 @@ def source(r: Records, look: Look) -> str:
     return "\n".join([*lines, *body, "}"]) + "\n"
 
 
+def _uses(r: Records) -> list[Edge | Bundle]:
+    return [*r.edges, *r.bundles]
+
+
 def _path(r: Records) -> set[str]:
     """What stands on the path from the data to the output, which runs straight; what is made of parameters alone stands beside it."""
     made = {v.id for v in r.values if v.op} | {g.id for g in r.groups if g.operations}
     reached = {v.id for v in r.values if v.kind == "input"} | {g.id for g in r.groups if g.kind == "constants"}
     users: dict[str, list[str]] = defaultdict(list)
-    for e in (*r.edges, *r.bundles):
+    for e in _uses(r):
         users[e.source].append(e.target)
     waiting = list(reached)
     while waiting:
@@ -300,7 +304,7 @@ def _layers(r: Records) -> dict[str, int]:
     keys = [*(v.id for v in r.values), *(g.id for g in r.groups if not g.frame)]
     operands: dict[str, list[str]] = {key: [] for key in keys}
     users: dict[str, list[str]] = {key: [] for key in keys}
-    for e in (*r.edges, *r.bundles):
+    for e in _uses(r):
         if isinstance(e, Edge) or not e.lag:
             operands[e.target].append(e.source)
             users[e.source].append(e.target)

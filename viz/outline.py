@@ -94,7 +94,8 @@ class Outline:
         indexes: dict[Any, bool] = {}
         at, edges = self.at, 0
         for node in nodes:
-            op, parents, params = node.op, node.parents, node.params
+            op, parents = node.op, node.parents
+            params: Any = node.params
             if op is None:
                 at[node] = -2 - len(self.leaves)
                 self.leaves.append(node)
@@ -148,7 +149,7 @@ class Outline:
             return
         part.rolled = True
         tokens, starts = self.sequence(part)
-        found = []
+        found: list[Part] = []
         for first, period, copies in _runs(tokens):
             a = int(starts[first])
             step = int(starts[first + period]) - a
@@ -259,7 +260,8 @@ class Outline:
 def modules(ops: Sequence[Node]) -> Part:
     """The tree of calls. A call is told by the identity of its scope: each makes a tuple of its own, which its operations share."""
     root = Part("graph", 0, len(ops))
-    stack, last = [root], ()
+    stack = [root]
+    last: tuple[str, ...] = ()
     for place, node in enumerate(ops):
         scope = node.scope
         if scope is last:

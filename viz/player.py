@@ -31,9 +31,8 @@ MANY, BOXES = 2000, 300
 """At most MANY values are written down, if their modules fold to at most BOXES boxes; else at most BOXES values."""
 BUDGET = 1_200_000
 """About how many characters the numbers of a page may take. Arrays are written in full up to the size that keeps to it."""
-SIZES = (1024, 256, 64, 16, 4)
-HEAT = 32
-"""A larger array is shown as a heat map of at most HEAT x HEAT means of blocks."""
+SIZES = ((1024, 32), (256, 32), (64, 16), (16, 8), (4, 4))
+"""Up to how many elements an array is written in full; a larger value or gradient is a heat map of at most so many means a side."""
 NEAR, LONGEST = 3, 200
 """Source lines shown around one that was recorded; longer lines are cut."""
 SCRIPTS = ("engine.js", "layout.js", "graph.js", "picture.js", "cards.js", "player.js")
@@ -151,8 +150,8 @@ def describe(r: Records, params: Params | None = None, title: str = "") -> dict[
     values = [
         {
             "id": v.id, "kind": v.kind, "name": fmt.plain(v.name) if v.name else "", "op": v.op, "symbol": fmt.SYMBOLS.get(v.op, ""),
-            "gate": v.gate, "math": v.math, "operands": v.operands, "asked": v.asked, "shape": v.shape, "dtype": v.dtype, "value": pool.add(v.value),
-            "gradient": pool.add(v.gradient), "accumulated": pool.add(v.accumulated), "group": homes.get(v.id), "line": lines.get(v.where),
+            "gate": v.gate, "math": v.math, "operands": v.operands, "asked": v.asked, "shape": v.shape, "dtype": v.dtype, "value": pool.add(v.value, picture=True),
+            "gradient": pool.add(v.gradient, picture=True), "accumulated": pool.add(v.accumulated), "group": homes.get(v.id), "line": lines.get(v.where),
             "unseen": v.unseen, "later": v.later, "params": params.get(v.id) if params else None, "module": ".".join(v.scope),
         }
         for v in r.values
@@ -258,55 +257,53 @@ class _Pool:
     def __init__(self) -> None:
         self._arrays: list[Array] = []
         self._places: dict[tuple[Any, ...], int] = {}
+        self._pictured: set[int] = set()
 
-    def add(self, array: Array | None) -> int | None:
-        """The place of an array; None if there is no array."""
+    def add(self, array: Array | None, picture: bool = False) -> int | None:
+        """The place of an array; None if there is no array. If it is large, it may come with a picture."""
         if array is None:
             return None
         key = array.shape, array.dtype.str, array.tobytes()
         if key not in self._places:
             self._places[key] = len(self._arrays)
             self._arrays.append(array)
+        if picture:
+            self._pictured.add(self._places[key])
         return self._places[key]
 
     def told(self) -> list[dict[str, Any]]:
-        for most in SIZES:
-            told = [_tell(array, most) for array in self._arrays]
+        for most, side in SIZES:
+            told = [_tell(array, most, side if k in self._pictured else 0) for k, array in enumerate(self._arrays)]
             if len(json.dumps(told)) <= BUDGET:
                 break
         return told
 
 
-def _tell(array: Array, most: int) -> dict[str, Any]:
+def _tell(array: Array, most: int, side: int) -> dict[str, Any]:
     """An array: exactly, up to ``most`` elements; a larger one, or one that is no array of reals, as far as it can be shown."""
     told: dict[str, Any] = {"shape": array.shape, "dtype": str(array.dtype)}
-    if array.size > most or array.dtype.kind not in "fiub":
-        told |= {
-            "summary": fmt.summary(array),
-            "line": fmt.line(array),
-            "norm": fmt.norm(array) if array.dtype.kind != "O" else "",
-        }
-        return told if array.dtype.kind not in "fiub" else told | {"heat": _heat(array)}
-    return told | {"data": _numbers(array)}
+    real = array.dtype.kind in "fiub"
+    if real and array.size <= most:
+        return told | {"data": _numbers(array)}
+    told |= {"summary": fmt.summary(array), "line": fmt.line(array), "norm": fmt.norm(array)}
+    return told | {"heat": _heat(array, side)} if real and side else told
 
 
 def _numbers(array: Array) -> list[float | str]:
     """The elements, exactly: the shortest decimals that read back as the same numbers of the array's own precision."""
     flat = array.ravel()
-    if array.dtype == np.float16:
-        flat = flat.astype(np.float32)
     if array.dtype.kind in "iub":
         return [int(x) for x in flat]
     found = [float(str(x)) for x in flat] if flat.dtype == np.float32 else [float(x) for x in flat]
     return [x if math.isfinite(x) else str(x) for x in found]
 
 
-def _heat(array: Array) -> dict[str, Any]:
-    """Means of blocks in 255 steps from lo to hi, as bytes; 255 marks a block with something that is not finite."""
+def _heat(array: Array, side: int) -> dict[str, Any]:
+    """Means of at most side x side blocks in 255 steps from lo to hi, as bytes; 255 marks a block with something that is not finite."""
     table = array.reshape(-1, array.shape[-1] if array.ndim > 1 else array.size).astype(np.float64)
     with np.errstate(all="ignore"):
         for axis in (0, 1):
-            starts = np.unique(np.linspace(0, table.shape[axis], HEAT, endpoint=False).astype(int))
+            starts = np.unique(np.linspace(0, table.shape[axis], side, endpoint=False).astype(int))
             counts = np.diff([*starts, table.shape[axis]])
             table = np.add.reduceat(table, starts, axis) / (counts[:, None] if axis == 0 else counts)
         finite = table[np.isfinite(table)]

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from minigrad.compiler.emit import THREADS, Emitter
+from minigrad.compiler.memory import fit, parse
 from minigrad.compiler.program import INPUT, Builder, Instruction, Program, check_views, same, simplify
 from minigrad.compiler.schedule import Region, schedule
 from minigrad.graph import TRACE, Handle, Node, leaf, recording
@@ -19,7 +20,9 @@ from minigrad.tracing import Assigned, CompileError, GradSet, Log, active
 __all__ = ["CompileError", "Compiled", "compile"]
 
 
-def compile(step: Callable[..., Any] | None = None, *, threads: int | None = None) -> Any:
+def compile(
+    step: Callable[..., Any] | None = None, *, threads: int | None = None, memory: int | str | None = None
+) -> Any:
     """``step`` as a program: the same numbers, without the graph.
 
     The first two calls run the step as it is and record it, forward pass, backward pass and updates; the second recording must
@@ -39,6 +42,8 @@ def compile(step: Callable[..., Any] | None = None, *, threads: int | None = Non
     Args:
         step: a function of Tensors, arrays and plain Python values (each other value is a program of its own).
         threads: among how many threads large elementwise parts are shared; by default as many as there are cores, at most 4.
+        memory: how many bytes (or ``"2GB"``) the values between inputs and results may take: what is read again only much later
+            is then computed again instead of kept, largest first. ``explain`` says what was reached.
 
     Raises:
         CompileError: at the first or second call, if the step does what a program cannot repeat.
@@ -58,10 +63,10 @@ def compile(step: Callable[..., Any] | None = None, *, threads: int | None = Non
         [5.0, 1.25, 0.3125, 0.078125, 0.01953125]
     """
     if step is None:
-        return functools.partial(compile, threads=threads)
+        return functools.partial(compile, threads=threads, memory=memory)
     if not callable(step):
         raise TypeError(f"compile: expected a function, got {type(step).__name__}")
-    return Compiled(step, threads)
+    return Compiled(step, threads, None if memory is None else parse(memory))
 
 
 class Compiled:
@@ -71,9 +76,9 @@ class Compiled:
         programs: what has been compiled so far.
     """
 
-    def __init__(self, step: Callable[..., Any], threads: int | None) -> None:
+    def __init__(self, step: Callable[..., Any], threads: int | None, memory: int | None = None) -> None:
         functools.update_wrapper(self, step)
-        self._step = step
+        self._step, self._memory = step, memory
         self._threads = THREADS if threads is None else max(1, threads)
         self._candidates: dict[Any, list[Variant]] = {}
 
@@ -102,7 +107,7 @@ class Compiled:
             if earlier in variants:
                 variants.remove(earlier)
             if variant.agrees(earlier):
-                variant.finish(self._threads)
+                variant.finish(self._threads, self._memory)
         self._candidates.setdefault(key, []).append(variant)
         return result
 
@@ -150,7 +155,7 @@ class Variant:
             raise CompileError(f"compile: {difference}.")
         return True
 
-    def finish(self, threads: int) -> None:
+    def finish(self, threads: int, memory: int | None = None) -> None:
         p, log = self.program, self.log
         check_views(p, log, self.of_node)
         ours = {id(v.array) for v in p.values}
@@ -160,6 +165,8 @@ class Variant:
         log.events.clear()
         self.before = before
         simplify(p, lambda array: isinstance(array, np.ndarray) and id(array) in ours and _held(array))
+        self.held = None if memory is None else fit(p, memory)
+        self.budget = memory
         self.items = schedule(p)
         self.emitter = Emitter(p, self.items, threads)
         self.emitter.settle()
@@ -189,6 +196,9 @@ class Variant:
             f"{sum(self.emitter.plan.sizes) / 2**20:.2f} MiB; {self.emitter.views} views are made once",
             "on their own: " + ", ".join(f"{n} {name}" for name, n in calls.most_common()),
         ]
+        if self.budget is not None:
+            done = "within" if (self.held or 0) <= self.budget else "above what could be reached of"
+            lines.append(f"{(self.held or 0) / 2**20:.2f} MiB at most, {done} the budget of {self.budget / 2**20:.2f} MiB")
         return "\n".join(lines) + "\n\n" + self.emitter.source
 
 

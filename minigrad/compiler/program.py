@@ -58,7 +58,13 @@ class Value:
 
 @dataclass(slots=True, eq=False)
 class Instruction:
-    """``out = op(args, params)``; ``view`` is the place of the operand whose memory the result is a view of, if it is one."""
+    """``out = op(args, params)``.
+
+    Attributes:
+        where: the line that recorded it.
+        view: the place of the operand whose memory the result is a view of, if it is one.
+        again: whether it is computed a second time, to save memory: it stays where it is.
+    """
 
     op: Op
     args: tuple[int, ...]
@@ -66,6 +72,7 @@ class Instruction:
     out: int
     where: Any = None
     view: int | None = None
+    again: bool = False
 
 
 @dataclass(slots=True, eq=False)

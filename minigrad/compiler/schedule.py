@@ -103,7 +103,7 @@ def schedule(p: Program) -> list[Item]:
     start = 0
     for step in p.steps:
         place = len(items)
-        found = kind_of(step, p) if isinstance(step, Instruction) else None
+        found = kind_of(step, p) if isinstance(step, Instruction) and not step.again else None
         if isinstance(step, Instruction) and found is not None and not (found[1] and step.out in lasting):
             rows, total = found
             need = max((ready.get(k, -1.0) for k in step.args), default=-1.0)

@@ -127,7 +127,7 @@ function showCode() {
     return;
   }
   const near = graph.files[file].lines.filter(([n]) => Math.abs(n - at) <= 4);
-  card.replaceChildren(heading, h("p.faint", {}, now.pass === "forward" ? "runs" : "ran forward here; its rule runs now"),
+  card.replaceChildren(heading, h("p.faint", {}, { forward: "runs", seed: "made the output", backward: "ran forward here; its rule runs now" }[now.pass]),
     h("pre", { tabindex: "0", "aria-label": "Source code" }, near.map(([n, text]) => h(n === at ? "span.here" : "span", n === at ? { "aria-current": "step" } : {}, h("i", {}, String(n)), text || " "))));
 }
 

@@ -373,6 +373,7 @@ function obstacle(graph) {
   let elements = 0;
   for (const v of graph.values) {
     if (v.op && !OPS[v.op]) return `operation ${v.op} is not among those that this page computes`;
+    if (v.op && v.edges.some((e, k) => e.operand !== k)) return `an operand of ${v.op} was left out`;
     if (v.op && !v.params) return `a parameter of ${v.op} cannot be written down`;
     if (OPS[v.op]?.able?.(v.params) === false) return `this page does not compute ${v.op} in this form`;
     if (!(v.dtype in rounding)) return `${v.label} is of dtype ${v.dtype}`;

@@ -53,6 +53,14 @@ function sizeOf(v) {
 }
 const constantText = (v) => (v.name ? v.name : v.value?.data && v.value.data.length <= 3 ? line(v.value) : `const ${shapeText(v.shape ?? [])}`);
 
+/** A number for an arrow: few characters. */
+function flow(a, isGradient) {
+  const text = boxed(a, isGradient);
+  return text.length <= 12 || !a.data ? text : `norm ${short(norm(a), 3)}`;
+}
+const CHIPS = 16 + Math.max(44, ...graph.edges.flatMap((e) => [[partOf(e), true], [valueOf(graph.of[e.source]), false]])
+  .map(([a, isGradient]) => (a ? textWidth(flow(a, isGradient), "650 12px") + 14 : 0)));
+
 let drawn = new Map(); // id of a value or group -> its elements
 let arrows = []; // {path, tip, uses}: the uses of a value that one arrow stands for
 let bounds = { width: 1, height: 1 };
@@ -97,7 +105,7 @@ function solve(down) {
     else Object.assign(item, down ? { length: item.height, breadth: item.width } : { length: item.width, breadth: item.height });
   };
   orient(tree);
-  GAP.layer = down ? 56 : 68; // room for a number on an arrow
+  GAP.layer = down ? 56 : CHIPS; // room for a number on an arrow
   const found = drawing(tree, edges, down);
   const turn = ([x, y]) => (down ? [y, x] : [x, y]);
   const boxes = new Map([...found.boxes].map(([id, b]) => [id, down

@@ -39,8 +39,8 @@ function refresh() {
     }
     const from = graph.of[uses[0].source];
     const told = from === chosen ? uses.filter((e) => e.flows && state.step >= e.step) : uses.filter((e) => e === now?.e);
-    if (told.length) chips.push(chip(path, told.length > 1 ? `${told.length} uses` : boxed(partOf(told[0]), true), "backward", chips));
-    else if (isForward && valueOf(from) && from.kind !== "constant") chips.push(chip(path, boxed(valueOf(from)), "forward", chips));
+    if (told.length) chips.push(chip(path, told.length > 1 ? `${told.length} uses` : flow(partOf(told[0]), true), "backward", chips));
+    else if (isForward && valueOf(from) && from.kind !== "constant") chips.push(chip(path, flow(valueOf(from), false), "forward", chips));
   }
   document.getElementById("chips")?.replaceChildren(...chips);
   const slider = $("slider");
@@ -226,7 +226,7 @@ for (const few of FEW) { // as much open as can be read without zooming
 if (scaleFor(bounds) < READABLE) approach();
 /** For the console: the graph, the state, `show(step)`, `change(id, numbers)`, `numbers()`. */
 window.minigrad = {
-  graph, state, steps, show: go, change, changeAll, reset: resetWhatIf, select, mistake: setMistake, whyNot,
+  graph, state, steps, show: go, change: (id, numbers) => { change(id, numbers); showValue(true); }, changeAll, reset: resetWhatIf, select, mistake: setMistake, whyNot,
   operations: () => Object.keys(OPS),
   numbers: () => Object.fromEntries(graph.values.map((v) => [v.id, [valueOf(v), gradientOf(v)].map((a) => (a?.data ? Array.from(a.data, (x) => (Object.is(x, -0) ? "-0" : String(x))) : null))])),
 };
