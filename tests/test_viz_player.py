@@ -235,6 +235,23 @@ def test_save_and_notebook(tmp_path):
         viz.player(3.0)
 
 
+def test_in_a_notebook_it_runs_in_a_sandbox(browser, tmp_path):  # noqa: F811
+    path = tmp_path / "notebook.html"
+    path.write_text(f"<!doctype html><title>cell</title>{viz.player(circuit())._repr_html_()}", encoding="utf-8")
+    browser.open(path)
+    browser.driver.switch_to.frame(0)
+    try:
+        browser.click("#next")
+        browser.press(ARROW_RIGHT)
+        assert browser.run("minigrad.state.step") == 2
+        browser.click("#help")
+        browser.click("#guide button")
+        assert browser.run("document.getElementById('guide').open") is False
+    finally:
+        browser.driver.switch_to.default_content()
+    assert browser.errors() == []
+
+
 # Stepping
 @pytest.mark.parametrize("make", [circuit, converging, matrices, network])
 def test_steps_from_start_to_end(make, show):

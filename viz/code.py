@@ -28,6 +28,7 @@ from minigrad import backend
 from minigrad.errors import MinigradError
 from minigrad.graph import Absent, Handle, Node, passes
 from minigrad.ops.elementwise import where
+from minigrad.ops.index import SLOT
 from minigrad.viz import formula
 from minigrad.viz.records import everything, seed_of, user_names
 
@@ -67,7 +68,8 @@ class Step:
 class Pull:
     """One edge of the backward pass: what the rule of ``node`` for operand ``i`` adds to that operand's gradient.
 
-    ``before`` are statements that it needs: the mask of a branch.
+    ``axes`` are those that broadcasting made and that are summed away; ``before`` are statements that it needs: the mask of a
+    branch.
     """
 
     node: Node
@@ -77,6 +79,7 @@ class Pull:
     local: Any
     code: str
     first: bool
+    axes: tuple[int, ...]
     before: tuple[str, ...] = ()
 
 
@@ -154,7 +157,11 @@ def _nested(value: Any) -> str:
 
 # Source of what ran
 class Helpers:
-    """Functions and constants that the program needs, copied from the source of what ran under names of their own."""
+    """Functions and constants that the program needs, copied from the source of what ran.
+
+    Their names are chosen last (:meth:`named`), when all local variables are known that must not hide them; until then
+    ``h_0_``, ``h_1_``, ... stand for them.
+    """
 
     def __init__(self, taken: set[str]) -> None:
         self.taken = taken
@@ -163,6 +170,8 @@ class Helpers:
         self.imports: dict[str, str] = {}
         self.constants: list[str] = []
         self.functions: dict[str, str] = {}
+        self.wanted: dict[str, str] = {}
+        self.bound: set[str] = set()
 
     def unique(self, wanted: str) -> str:
         """``wanted`` as a valid name that nothing else has."""
@@ -190,7 +199,8 @@ class Helpers:
             if value.__name__ not in MODULES:
                 self.imports[value.__name__] = f"import {value.__name__}"
             return _parse(name)
-        name = self.unique(_own_name(value, wanted))
+        name = f"h_{len(self.wanted)}_"
+        self.wanted[name] = _own_name(value, wanted)
         self.names[id(value)] = name
         self.kept.append(value)
         self.define(name, value)
@@ -198,7 +208,9 @@ class Helpers:
 
     def define(self, name: str, value: Any) -> None:
         """Write the definition of ``name``."""
-        if value is Handle:
+        if value is SLOT:
+            self.constants.append(f'{name} = "where an array stands in an index"')
+        elif value is Handle:
             self.constants.append(f"{name} = ()  # a plain array is no tensor: isinstance(x, ()) is False")
         elif value is backend.namespace:
             self.functions[name] = f"def {name}(array):\n    return np"
@@ -236,7 +248,9 @@ class Helpers:
         tree = copy.deepcopy(source(f))
         cells = zip(f.__code__.co_freevars, f.__closure__ or ())  # type: ignore[attr-defined]
         known = {**f.__globals__, **{name: cell.cell_contents for name, cell in cells}}  # type: ignore[attr-defined]
-        return _Resolve(self, known, _bound(tree)).visit(tree)
+        bound = _bound(tree)
+        self.bound |= bound
+        return _Resolve(self, known, bound).visit(tree)
 
     def call(self, f: Callable[..., Any], arguments: list[str], wanted: str) -> ast.expr:
         """``f(*arguments)`` as an expression: written out where it is one short expression, or else as a call."""
@@ -269,6 +283,14 @@ class Helpers:
         assert resolved is not None
         expression = _Tidy().visit(_Substitute(names).visit(resolved))
         return expression if len(ast.unparse(expression)) <= WIDTH else None
+
+    def named(self, text: str) -> str:
+        """``text`` with the names of the helpers in it."""
+        final: dict[str, str] = {}
+        self.taken |= self.bound
+        for placeholder, wanted in self.wanted.items():
+            final[placeholder] = self.unique(wanted)
+        return re.sub(r"\bh_\d+_(?!\w)", lambda m: final.get(m[0], m[0]), text)
 
     def text(self) -> str:
         """All definitions, those that others need at their own definition first."""
@@ -495,7 +517,7 @@ def _parameter(q: Any, found: Trace) -> str:
         return f"({', '.join(_parameter(v, found) for v in q)}{',' if len(q) == 1 else ''})"
     if callable(q) and not isinstance(q, type):
         return ast.unparse(helpers.expression(q, "function"))
-    if type(q).__name__ == "_Slot":  # a place in an index that an array operand fills
+    if q is SLOT:
         return ast.unparse(helpers.expression(q, "array"))
     return literal(q)
 
@@ -608,6 +630,7 @@ def _pull(
     except CodeError as error:
         found.refused = found.refused or str(error)
     local = _local(node, i, rule, g, saved)
+    axes: tuple[int, ...] = ()
     # Undo broadcasting and give it its tensor's dtype (graph.py: fit).
     if part.shape != parent.shape:
         extra = part.ndim - len(parent.shape)
@@ -627,7 +650,7 @@ def _pull(
     if not first:
         expression = ast.BinOp(_parse(found.gradient(parent)), ast.Add(), expression)
     grads[parent] = part if first else grads[parent] + part
-    found.pulls.append(Pull(node, i, g, part, local, _unparse(expression), first, tuple(before)))
+    found.pulls.append(Pull(node, i, g, part, local, _unparse(expression), first, axes, tuple(before)))
 
 
 def _mask(op: Any, i: int, operands: list[str], helpers: Helpers) -> str:
@@ -687,7 +710,7 @@ def program(found: Trace, npz: str = "derivation.npz") -> str:
     asked = [n for n in found.inputs if n.node is not None and n.node in found.gradients]
     shown = "\n".join(f'    print("d_{n.name} =", d_{n.name})' for n in asked)
     blocks.append(f'if __name__ == "__main__":\n    print("{root} =", {root})\n{shown}'.rstrip())
-    return "\n\n".join(blocks) + "\n"
+    return found.helpers.named("\n\n".join(blocks) + "\n")
 
 
 SEED = "upstream gradient"

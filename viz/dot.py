@@ -255,7 +255,7 @@ def source(r: Records, look: Look) -> str:
     for group in r.groups:
         if not group.frame:
             framed[group.group].append(frames.box(group, look, group.id == r.output))
-    body = frames.nested(r, framed)
+    body = frames.nested(r, framed, down=rankdir in ("TB", "BT"))
     if r.hidden:
         text = f"\N{HORIZONTAL ELLIPSIS} {r.hidden} more value{'s' * (r.hidden > 1)} (limit={len(r.values)})"
         body.append(f'  more [label="{text}" {KINDS["hidden"][1]} fontcolor="{FAINT}"]')

@@ -30,6 +30,8 @@ FRAMES = {
     "module": f'style="rounded,filled" fillcolor="#00000008" color="{LINE}" penwidth=1',
 }
 LOOP = f'color="{FORWARD}" fontcolor="{FORWARD}" penwidth=2 constraint=false'
+BESIDE = 75
+"""Half the width of most boxes, in points."""
 MADE = 3
 """How many kinds of operations a box lists."""
 
@@ -67,14 +69,14 @@ def words(g: Group) -> tuple[str, str]:
     return g.name + times, g.type if g.type != g.name else ""
 
 
-def counts(g: Group) -> str:
+def counts(g: Group) -> list[str]:
     """How much is inside."""
     told = []
     if g.operations and g.kind not in ("op", "chain", "block"):
         told.append(f"{g.operations:,} op{'s' * (g.operations > 1)}")
     if g.parameters:
-        told.append(f"{g.parameters:,} parameters")
-    return ", ".join(told)
+        told.append(f"{g.parameters:,} parameter{'s' * (g.parameters > 1)}")
+    return told
 
 
 def _made(g: Group) -> str:
@@ -100,7 +102,7 @@ def box(g: Group, look: Look, output: bool = False) -> str:
     result = f"{TO} {g.label} {shape}".strip() if g.kind not in ("leaves", "constants") else shape
     many = f"{TO} {g.outputs:,} values" if g.shape is None and g.outputs > 1 else ""
     listed = _made(g) if len(g.made) > 1 and not g.type and g.kind in ("chain", "block", "loop", "repeat") else ""
-    for text in (counts(g) if g.kind != "leaves" else "", listed, many or (result if shape else "")):
+    for text in (", ".join(counts(g)) if g.kind != "leaves" else "", listed, many or (result if shape else "")):
         if text:
             rows.append(
                 f'<TR><TD ALIGN="LEFT" COLSPAN="2"><FONT POINT-SIZE="9" COLOR="{FAINT}">{escape(text)}</FONT></TD></TR>'
@@ -129,21 +131,24 @@ def tip(g: Group) -> str:
     return ": ".join(part for part in (".".join(g.path), made) if part) or g.kind
 
 
-def frame(g: Group) -> list[str]:
-    """The statements that open a frame."""
+def frame(g: Group, down: bool) -> list[str]:
+    """The statements that open a frame. In drawings that run downwards its name stands right of the arrow that enters."""
     name, kind = words(g)
     head = " &#160;".join(
         part for part in (f"<B>{escape(fmt.plain(name))}</B>" if name else "", escape(fmt.plain(kind))) if part
     )
-    inside = f'<FONT POINT-SIZE="9" COLOR="{FAINT}">{escape(counts(g))}</FONT>'
-    table = f'<<TABLE BORDER="0" CELLSPACING="0" CELLPADDING="1"><TR><TD ALIGN="LEFT">{head} &#160; {inside}</TD></TR></TABLE>>'
+    lines = [head, *(f'<FONT POINT-SIZE="9" COLOR="{FAINT}">{escape(text)}</FONT>' for text in counts(g))]
+    side = "r" if down else "l"
+    room = f'<TD WIDTH="{BESIDE}"></TD>' * down
+    table = "".join(f'<TR>{room}<TD ALIGN="LEFT">{line}</TD></TR>' for line in lines if line)
+    table = f'<<TABLE BORDER="0" CELLSPACING="0" CELLPADDING="0">{table}</TABLE>>'
     return [
         f"  subgraph cluster_{g.id} {{",
-        f'    graph [label={table} labelloc=t labeljust=l fontsize=11 margin=10 {FRAMES[g.kind]} class="{g.kind}" tooltip={quote(tip(g))}]',
+        f'    graph [label={table} labelloc=t labeljust={side} fontsize=11 margin=10 {FRAMES[g.kind]} class="{g.kind}" tooltip={quote(tip(g))}]',
     ]
 
 
-def nested(r: Records, statements: Mapping[str, Iterable[str]]) -> list[str]:
+def nested(r: Records, statements: Mapping[str, Iterable[str]], down: bool) -> list[str]:
     """Statements by the frame that they belong to ("": none), as frames inside frames."""
     inside: dict[str, list[Group]] = defaultdict(list)
     for g in r.groups:
@@ -158,7 +163,7 @@ def nested(r: Records, statements: Mapping[str, Iterable[str]]) -> list[str]:
             continue
         key = now.id if isinstance(now, Group) else ""
         if isinstance(now, Group):
-            lines += frame(now)
+            lines += frame(now, down)
             waiting.append("}")
         lines += statements.get(key, ())
         waiting += reversed(inside[key])

@@ -56,7 +56,7 @@ function showStep() {
       h("p.line.faint", {}, "Press ", h("kbd", {}, "space"), " to play, ", h("kbd", {}, "\u2192"), " to step."));
     return;
   }
-  const { v, e } = now, place = `step ${state.step} of ${steps.length}`;
+  const { v, e } = now, place = `step ${state.step} of ${steps.length}${v.module ? `, in ${v.module}` : ""}`;
   if (now.pass === "forward") {
     const operands = v.edges.flatMap((x, k) => [k ? sign(INFIX[v.op]?.[0] ?? ",") : null, tile(graph.of[x.source].label, valueOf(graph.of[x.source]), { value: true })]);
     card.replaceChildren(...head("forward", `Forward, ${place}`, `${v.name ? `${v.name} = ` : ""}${v.expression}`),

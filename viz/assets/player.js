@@ -199,7 +199,7 @@ function guide() {
       key(["tab"], "from box to box; Enter selects, or opens a module"), key(["Esc"], "select nothing"), key(["f"], "fit the graph"), key(["+", "\u2212"], "zoom; or wheel, or two fingers"), key(["?"], "this help")),
     h("dl", {}, kind("rounded", "an input"), kind("double border", "asks for a gradient (a parameter)"), kind("dashed", "a constant"), kind("thick border", "the output"), kind("stacked, +", "a module that is closed"),
       kind("green", "forward: values"), kind("orange, dashed", "backward: gradients and contributions"), kind("blue, dotted", "the paths of the selected value to the output")),
-    h("form", { method: "dialog" }, h("button.primary", {}, "Close")));
+    h("button.primary", { type: "button", onclick: () => $("guide").close() }, "Close"));
 }
 
 // ---- Start ------------------------------------------------------------------------------------------------------------------
