@@ -149,7 +149,9 @@ def checkpoint(function: Callable[..., Any]) -> Callable[..., Any]:
         True
     """
     if not callable(function):
-        raise TypeError(f"checkpoint: expected a function, got {type(function).__name__}; mg.checkpoint(f)(x), not mg.checkpoint(f(x))")
+        raise TypeError(
+            f"checkpoint: expected a function, got {type(function).__name__}; mg.checkpoint(f)(x), not mg.checkpoint(f(x))"
+        )
 
     @functools.wraps(function, updated=())
     def run(*args: Any, **kwargs: Any) -> Any:

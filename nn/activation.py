@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from minigrad import backend
 from minigrad.nn import functional as F  # noqa: N812
 from minigrad.nn.module import Module, Parameter
@@ -308,6 +310,29 @@ class LogSoftmax(_Activation):
 
     def forward(self, input: Any) -> Any:
         return F.log_softmax(input, self.dim)
+
+
+class Softmax2d(_Activation):
+    """Softmax over the channels of (N, C, H, W) or (C, H, W), at every pixel."""
+
+    def forward(self, input: Any) -> Any:
+        if input.ndim not in (3, 4):
+            raise self._refuse("(N, C, H, W) or (C, H, W)", input, "For other axes take Softmax(dim).")
+        return F.softmax(input, -3)
+
+
+class RReLU(_Activation):
+    """y = x if x > 0, else a x, each a drawn from U(lower, upper) while training, else their mean: Xu et al. 2015."""
+
+    _shown = ("lower", "upper", "inplace")
+
+    def __init__(
+        self, lower: float = 1 / 8, upper: float = 1 / 3, inplace: bool = False, generator: np.random.Generator | None = None
+    ) -> None:
+        self.lower, self.upper, self.inplace, self._generator = lower, upper, inplace, generator
+
+    def forward(self, input: Any) -> Any:
+        return F.rrelu(input, self.lower, self.upper, self.training, generator=self._generator)
 
 
 class GLU(_Activation):

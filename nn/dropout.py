@@ -79,6 +79,34 @@ class Dropout3d(Dropout):
         return F.dropout3d(input, self.p, self.training, generator=self._generator)
 
 
+class AlphaDropout(Dropout):
+    """Dropout for :class:`SELU` networks: it keeps mean 0 and variance 1 (Klambauer et al. 2017). Arguments as for :class:`Dropout`.
+
+    Example:
+        >>> import minigrad as mg
+        >>> from minigrad import nn
+        >>> len({*nn.AlphaDropout(0.5)(mg.zeros(1000)).tolist()})
+        2
+    """
+
+    def forward(self, input: Any) -> Any:
+        return F.alpha_dropout(input, self.p, self.training, generator=self._generator)
+
+
+class FeatureAlphaDropout(Dropout):
+    """:class:`AlphaDropout` of whole channels of (N, C, ...).
+
+    Example:
+        >>> import minigrad as mg
+        >>> from minigrad import nn
+        >>> nn.FeatureAlphaDropout()(mg.ones((2, 3, 5))).shape
+        (2, 3, 5)
+    """
+
+    def forward(self, input: Any) -> Any:
+        return F.feature_alpha_dropout(input, self.p, self.training, generator=self._generator)
+
+
 class GaussianNoise(Module):
     """y = x + std e with e ~ N(0, 1) while training, y = x in evaluation.
 

@@ -15,6 +15,7 @@ import numpy as np
 from minigrad import ops, random, tracing
 from minigrad.errors import DtypeError, ShapeError
 from minigrad.modes import no_grad
+from minigrad.nn.distance import cosine_similarity, pairwise_distance, pdist, triplet_margin_with_distance_loss
 from minigrad.nn.losses import (
     binary_cross_entropy,
     binary_cross_entropy_with_logits,
@@ -43,13 +44,24 @@ from minigrad.nn.losses import (
     soft_margin_loss,
     triplet_margin_loss,
 )
+from minigrad.nn.multilabel import multilabel_margin_loss, multilabel_soft_margin_loss
+from minigrad.nn.resample import interpolate
+from minigrad.nn.windows import (
+    adaptive_max_pool1d,
+    adaptive_max_pool2d,
+    adaptive_max_pool3d,
+    lp_pool1d,
+    lp_pool2d,
+    lp_pool3d,
+    max_unpool1d,
+    max_unpool2d,
+    max_unpool3d,
+)
+from minigrad.ops import fused
 from minigrad.ops import (
     adaptive_avg_pool1d,
     adaptive_avg_pool2d,
     adaptive_avg_pool3d,
-    adaptive_max_pool1d,
-    adaptive_max_pool2d,
-    adaptive_max_pool3d,
     avg_pool1d,
     avg_pool2d,
     avg_pool3d,
@@ -77,6 +89,7 @@ __all__ = [
     "adaptive_max_pool1d",
     "adaptive_max_pool2d",
     "adaptive_max_pool3d",
+    "alpha_dropout",
     "avg_pool1d",
     "avg_pool2d",
     "avg_pool3d",
@@ -86,6 +99,7 @@ __all__ = [
     "binary_cross_entropy_with_logits",
     "causal_bias",
     "celu",
+    "channel_shuffle",
     "contractive_penalty",
     "conv1d",
     "conv2d",
@@ -104,6 +118,7 @@ __all__ = [
     "elbo",
     "elu",
     "embedding",
+    "feature_alpha_dropout",
     "flatten",
     "fold",
     "gaussian_kl",
@@ -112,6 +127,7 @@ __all__ = [
     "gelu",
     "glu",
     "group_norm",
+    "gumbel_softmax",
     "hard_limiter",
     "hardshrink",
     "hardsigmoid",
@@ -132,27 +148,40 @@ __all__ = [
     "local_response_norm",
     "log_softmax",
     "logsigmoid",
+    "lp_pool1d",
+    "lp_pool2d",
+    "lp_pool3d",
     "margin_ranking_loss",
     "mask_bias",
     "masked_softmax",
     "max_pool1d",
     "max_pool2d",
     "max_pool3d",
+    "max_unpool1d",
+    "max_unpool2d",
+    "max_unpool3d",
     "maxout",
     "mish",
     "mse_loss",
     "multi_margin_loss",
     "multiclass_hinge_loss",
+    "multilabel_margin_loss",
+    "multilabel_soft_margin_loss",
     "nll_loss",
     "normalize",
     "one_hot",
     "pad",
+    "pairwise_distance",
     "pascanu_regulariser",
+    "pdist",
+    "pixel_shuffle",
+    "pixel_unshuffle",
     "poisson_nll_loss",
     "prelu",
     "relu",
     "relu6",
     "rms_norm",
+    "rrelu",
     "scaled_dot_product_attention",
     "selu",
     "sigmoid",
@@ -169,6 +198,7 @@ __all__ = [
     "tanhshrink",
     "threshold",
     "triplet_margin_loss",
+    "triplet_margin_with_distance_loss",
     "unfold",
 ]
 
@@ -188,6 +218,8 @@ def linear(input: Any, weight: Any, bias: Any = None) -> Any:
         >>> F.linear(mg.ones((2, 3)), mg.ones((4, 3)), mg.ones(4)).shape
         (2, 4)
     """
+    if weight.ndim == 2:
+        return fused.linear(input, weight, bias)
     y = ops.matmul(input, ops.transpose(weight))
     return y if bias is None else y + bias
 
@@ -291,6 +323,8 @@ def prelu(input: Any, weight: Any) -> Any:
                 f"prelu: {weight.size} slopes for an input of shape {tuple(input.shape)}: expected as many channels in axis 1"
             )
         weight = weight.reshape((-1,) + (1,) * (input.ndim - 2))
+    elif input.ndim == 0:
+        weight = weight.reshape(())
     return ops.where(input > 0, input, weight * input)
 
 
@@ -319,6 +353,30 @@ def celu(input: Any, alpha: float = 1.0, inplace: bool = False) -> Any:
     return ops.where(input > 0, input, alpha * ops.expm1(ops.clip(input, None, 0) / alpha))
 
 
+def rrelu(
+    input: Any, lower: float = 1 / 8, upper: float = 1 / 3, training: bool = False, inplace: bool = False,
+    generator: Generator = None,
+) -> Any:  # fmt: skip
+    """``y = x if x > 0, else a x``, each a drawn from U(lower, upper) while training, else their mean: Xu et al. 2015.
+
+    Raises:
+        ValueError: if lower is above upper.
+
+    Example:
+        >>> import minigrad as mg
+        >>> from minigrad.nn import functional as F  # noqa: N812
+        >>> F.rrelu(mg.tensor([-4.0, 4.0]), 0.25, 0.75).tolist()
+        [-2.0, 4.0]
+    """
+    if lower > upper:
+        raise ValueError(f"rrelu: expected lower <= upper, got {lower} and {upper}")
+    if not training:
+        return leaky_relu(input, (lower + upper) / 2)
+    device = input.device if isinstance(input, Tensor) else None
+    slope = random.uniform(input.shape, lower, upper, dtype=input.dtype, generator=generator, device=device)
+    return ops.where(input > 0, input, slope * input)
+
+
 def selu(input: Any, inplace: bool = False) -> Any:
     """``y = 1.0507 elu(x, 1.6733)``: mean 0 and variance 1 are a fixed point of it (Klambauer et al. 2017)."""
     return SELU_SCALE * elu(input, SELU_ALPHA)
@@ -342,9 +400,9 @@ def gelu(input: Any, approximate: str = "none") -> Any:
         [0.8413, 0.8412, 0.8458]
     """
     if approximate == "none":
-        return 0.5 * input * (1 + ops.erf(input * math.sqrt(0.5)))
+        return fused.gelu(input)
     if approximate == "tanh":
-        return 0.5 * input * (1 + ops.tanh(math.sqrt(2 / math.pi) * (input + 0.044715 * input * input * input)))
+        return fused.gelu_tanh(input)
     if approximate == "sigmoid":
         return input * ops.sigmoid(1.702 * input)
     raise ValueError(f"gelu: approximate={approximate!r}: expected none, tanh or sigmoid")
@@ -352,7 +410,7 @@ def gelu(input: Any, approximate: str = "none") -> Any:
 
 def silu(input: Any, inplace: bool = False) -> Any:
     """``y = x sigmoid(x)``."""
-    return input * ops.sigmoid(input)
+    return fused.silu(input)
 
 
 def swish(input: Any, beta: float = 1.0) -> Any:
@@ -418,6 +476,37 @@ def softmin(input: Any, dim: int = -1, dtype: Any = None) -> Any:
 def log_softmax(input: Any, dim: int = -1, dtype: Any = None, temperature: float = 1.0) -> Any:
     """log(softmax(x)), accurate where softmax underflows."""
     return ops.log_softmax(input if dtype is None else ops.astype(input, dtype), dim, temperature)
+
+
+def gumbel_softmax(
+    logits: Any, tau: float = 1.0, hard: bool = False, dim: int = -1, *, generator: Generator = None
+) -> Any:  # fmt: skip
+    """softmax((x + g) / tau) with g = -log(-log U), U ~ U(0, 1): a draw from the classes that has a gradient: Jang et al. 2017.
+
+    Args:
+        logits: unnormalised log-probabilities.
+        tau: the temperature: towards 0 the draw becomes one class.
+        hard: return the one-hot vector of the largest, with the gradient of the soft one.
+        dim: the axis of the classes.
+        generator: where the draws come from; by default the generator that ``mg.manual_seed`` sets.
+
+    Example:
+        >>> import minigrad as mg
+        >>> from minigrad.nn import functional as F  # noqa: N812
+        >>> sorted(F.gumbel_softmax(mg.zeros(3), hard=True).tolist())
+        [0.0, 0.0, 1.0]
+    """
+    device = logits.device if isinstance(logits, Tensor) else None
+    u = random.uniform(logits.shape, 0.0, 1.0, dtype=logits.dtype, generator=generator, device=device)
+    tiny = float(np.finfo(logits.dtype).tiny)
+    noise = -ops.log(-ops.log(ops.clip(u, tiny, 1 - float(np.finfo(logits.dtype).epsneg))))
+    soft = softmax((logits + noise) / tau, dim)
+    if not hard:
+        return soft
+    n = soft.shape[dim]
+    chosen = ops.moveaxis(ops.one_hot(ops.argmax(soft, axis=dim), n, dtype=soft.dtype), -1, dim)
+    still = soft.detach() if isinstance(soft, Tensor) else soft
+    return chosen - still + soft
 
 
 def glu(input: Any, dim: int = -1) -> Any:
@@ -521,6 +610,50 @@ def _channels(x: Any, op: str) -> tuple[int, ...]:
     return (*x.shape[:2], *(1,) * (x.ndim - 2))
 
 
+ALPHA_PRIME = -SELU_ALPHA * SELU_SCALE
+"""What selu tends to far to the left: alpha dropout puts it where it drops."""
+
+
+def alpha_dropout(
+    input: Any, p: float = 0.5, training: bool = False, inplace: bool = False, generator: Generator = None
+) -> Any:
+    """Dropout for :func:`selu`: what is dropped becomes selu(-inf), then an affine map restores mean 0 and variance 1.
+
+    y = a (x m + s (1 - m)) + b with s = -1.7581, each m 0 with probability p, a = ((1 - p)(1 + p s**2))**-1/2, b = -a p s:
+    Klambauer et al. 2017.
+
+    Raises:
+        ValueError: if p is not a probability.
+
+    Example:
+        >>> import minigrad as mg
+        >>> from minigrad.nn import functional as F  # noqa: N812
+        >>> len({*F.alpha_dropout(mg.zeros(1000), 0.5, training=True).tolist()})
+        2
+    """
+    return _alpha_drop(input, p, training, input.shape, generator, "alpha_dropout")
+
+
+def feature_alpha_dropout(
+    input: Any, p: float = 0.5, training: bool = False, inplace: bool = False, generator: Generator = None
+) -> Any:
+    """:func:`alpha_dropout` of whole channels of (N, C, ...)."""
+    shape = _channels(input, "feature_alpha_dropout")
+    return _alpha_drop(input, p, training, shape, generator, "feature_alpha_dropout")
+
+
+def _alpha_drop(x: Any, p: float, training: bool, shape: tuple[int, ...], generator: Generator, op: str) -> Any:
+    if not 0 <= p <= 1:
+        raise ValueError(f"{op}: p is the probability to drop: expected 0 <= p <= 1, got {p}")
+    if not training or p == 0:
+        return x
+    if p == 1:
+        return 0 * x
+    mask = random.bernoulli(1 - p, shape, x.dtype, generator, x.device if isinstance(x, Tensor) else None)
+    a = ((1 - p) * (1 + p * ALPHA_PRIME**2)) ** -0.5
+    return x * (a * mask) + a * ALPHA_PRIME * (1 - mask - p)
+
+
 def gaussian_noise(input: Any, std: float = 0.1, training: bool = True, generator: Generator = None) -> Any:
     """``y = x + std e`` with e ~ N(0, 1) while training: noise on inputs, as a regulariser (Bishop 1995; notes 001)."""
     if not training or std == 0:
@@ -622,7 +755,7 @@ def group_norm(input: Any, num_groups: int, weight: Any = None, bias: Any = None
     if input.ndim < 2 or input.shape[1] % num_groups:
         raise ShapeError(f"group_norm: axis 1 of shape {tuple(input.shape)} does not divide into {num_groups} groups")
     n, c, *rest = input.shape
-    grouped = input.reshape((n, num_groups, -1))
+    grouped = input.reshape((n, num_groups, c // num_groups * math.prod(rest)))
     _, centred, var = _moments(grouped, (2,))
     y = _scaled(centred, var, None, None, eps).reshape((n, c, *rest))
     shape = (1, c, *(1,) * len(rest))
@@ -639,6 +772,8 @@ def layer_norm(
         ShapeError: if the input's last axes have another shape.
     """
     axes = _last(input, normalized_shape, "layer_norm")
+    if len(axes) == 1 and input.shape[-1]:
+        return fused.layer_norm(input, weight, bias, eps)
     _, centred, var = _moments(input, axes)
     return _scaled(centred, var, weight, bias, eps)
 
@@ -651,6 +786,8 @@ def rms_norm(input: Any, normalized_shape: Sequence[int] | int, weight: Any = No
     """
     axes = _last(input, normalized_shape, "rms_norm")
     eps = float(np.finfo(input.dtype).eps) if eps is None else eps
+    if len(axes) == 1 and input.shape[-1]:
+        return fused.rms_norm(input, weight, eps)
     y = input / ops.sqrt(ops.mean(input * input, axes, keepdims=True) + eps)
     return y if weight is None else y * weight
 
@@ -684,12 +821,6 @@ def local_response_norm(input: Any, size: int, alpha: float = 1e-4, beta: float 
 def normalize(input: Any, p: float = 2.0, dim: int | tuple[int, ...] = 1, eps: float = 1e-12) -> Any:
     """``y = x / max(||x||_p, eps)`` along ``dim``."""
     return input / ops.clip(ops.vector_norm(input, p, dim, keepdims=True), eps)
-
-
-def cosine_similarity(x1: Any, x2: Any, dim: int = 1, eps: float = 1e-8) -> Any:
-    """``y = x1 . x2 / (max(||x1||, eps) max(||x2||, eps))`` along ``dim``."""
-    a, b = (x / ops.clip(ops.vector_norm(x, 2, dim, keepdims=True), eps) for x in (x1, x2))
-    return ops.sum(a * b, dim)
 
 
 # ---- shape ---------------------------------------------------------------------------------------------------------------
@@ -731,39 +862,60 @@ def pad(input: Any, pad: Sequence[int], mode: str = "constant", value: float | N
     return ops.pad(input, width, mode=_MODES[mode])
 
 
-def interpolate(input: Any, size: Any = None, scale_factor: Any = None, mode: str = "nearest") -> Any:
-    """(N, C, ...) with other sizes, each element the nearest one's value: y[i] = x[floor(i N/M)] along each axis.
-
-    Args:
-        input: a batch with channels.
-        size: of the axes after the channels, a number or one per axis.
-        scale_factor: or by how much to multiply them.
-        mode: ``"nearest"``.
+def pixel_shuffle(input: Any, upscale_factor: int) -> Any:
+    """(..., C r**2, H, W) to (..., C, H r, W r): channels become the pixels of finer images (Shi et al. 2016).
 
     Raises:
-        ValueError: for another mode, or unless exactly one of size and scale_factor is given.
+        ShapeError: if the channels do not divide.
 
     Example:
         >>> import minigrad as mg
         >>> from minigrad.nn import functional as F  # noqa: N812
-        >>> F.interpolate(mg.tensor([[[1.0, 2.0]]]), scale_factor=2).tolist()
-        [[[1.0, 1.0, 2.0, 2.0]]]
+        >>> F.pixel_shuffle(mg.tensor([[[1.0]], [[2.0]], [[3.0]], [[4.0]]]), 2).tolist()
+        [[[1.0, 2.0], [3.0, 4.0]]]
     """
-    if mode != "nearest":
-        raise ValueError(f"interpolate: mode {mode!r} is not there: expected nearest")
-    if (size is None) == (scale_factor is None):
-        raise ValueError("interpolate: expected one of size and scale_factor")
-    n = input.ndim - 2
-    given = size if scale_factor is None else scale_factor
-    for axis, want in enumerate(given if isinstance(given, (tuple, list)) else (given,) * n, 2):
-        old = input.shape[axis]
-        new = want if scale_factor is None else math.floor(old * want)
-        if new % old == 0:
-            input = ops.repeat(input, new // old, axis=axis) if new != old else input
-        else:
-            step = old / new if scale_factor is None else 1 / want
-            input = ops.take(input, np.minimum(np.floor(np.arange(new) * step), old - 1).astype(int), axis=axis)
-    return input
+    r = upscale_factor
+    if input.ndim < 3 or r < 1 or input.shape[-3] % (r * r):
+        raise ShapeError(f"pixel_shuffle: expected (..., C * {r}**2, H, W), got shape {tuple(input.shape)}")
+    *batch, c, h, w = input.shape
+    n = len(batch)
+    x = input.reshape((*batch, c // (r * r), r, r, h, w))
+    x = ops.permute_dims(x, (*range(n), n, n + 3, n + 1, n + 4, n + 2))
+    return x.reshape((*batch, c // (r * r), h * r, w * r))
+
+
+def pixel_unshuffle(input: Any, downscale_factor: int) -> Any:
+    """The inverse of :func:`pixel_shuffle`: (..., C, H r, W r) to (..., C r**2, H, W).
+
+    Raises:
+        ShapeError: if height and width do not divide.
+    """
+    r = downscale_factor
+    if input.ndim < 3 or r < 1 or input.shape[-1] % r or input.shape[-2] % r:
+        raise ShapeError(f"pixel_unshuffle: expected (..., C, H * {r}, W * {r}), got shape {tuple(input.shape)}")
+    *batch, c, h, w = input.shape
+    n = len(batch)
+    x = input.reshape((*batch, c, h // r, r, w // r, r))
+    x = ops.permute_dims(x, (*range(n), n, n + 2, n + 4, n + 1, n + 3))
+    return x.reshape((*batch, c * r * r, h // r, w // r))
+
+
+def channel_shuffle(input: Any, groups: int) -> Any:
+    """Channel k of group g of (N, C, ...) becomes channel g of group k, so that grouped convolutions mix (Zhang et al. 2018).
+
+    Raises:
+        ShapeError: if the channels do not divide into groups.
+
+    Example:
+        >>> import minigrad as mg
+        >>> from minigrad.nn import functional as F  # noqa: N812
+        >>> F.channel_shuffle(mg.arange(6.0).reshape((1, 6, 1)), 2).reshape(-1).tolist()
+        [0.0, 3.0, 1.0, 4.0, 2.0, 5.0]
+    """
+    if input.ndim < 3 or groups < 1 or input.shape[1] % groups:
+        raise ShapeError(f"channel_shuffle: axis 1 of shape {tuple(input.shape)} does not divide into {groups} groups")
+    n, c, *rest = input.shape
+    return ops.swapaxes(input.reshape((n, groups, c // groups, *rest)), 1, 2).reshape((n, c, *rest))
 
 
 # ---- attention -----------------------------------------------------------------------------------------------------------

@@ -21,12 +21,15 @@ from minigrad.nn.module import Module
 from minigrad.tensor import Tensor, asarray, wrap
 from minigrad.transforms import gradients
 
+EPS = float(np.float32(1e-12))
+"""PyTorch's 1e-12, which is a float32 number there whatever the dtype."""
+
 # ---- what they share -----------------------------------------------------------------------------------------------------
 
 
 def _reduce(loss: Any, reduction: str, op: str) -> Any:
     if reduction == "mean":
-        return ops.mean(loss)
+        return ops.mean(loss) if loss.size else ops.sum(loss) / math.nan  # of nothing: nan, as PyTorch, without NumPy's warning
     if reduction == "sum":
         return ops.sum(loss)
     if reduction == "none":
@@ -115,10 +118,9 @@ def _classes(op: str, input: Any, target: Any, ignore_index: int | None = None) 
     if isinstance(input, Tensor):
         raw = backend.to_device(raw, input.device)
     valid = None
-    if ignore_index is not None:
-        if not tracing.guard(raw, lambda numbers: bool((numbers != ignore_index).all())):
-            valid = raw != ignore_index
-            raw = raw * valid
+    if ignore_index is not None and not tracing.guard(raw, lambda numbers: bool((numbers != ignore_index).all())):
+        valid = raw != ignore_index
+        raw = raw * valid
     if raw.size and not 0 <= int(raw.min()) <= int(raw.max()) < count:
         ignored = "" if ignore_index is None else f", or ignore_index {ignore_index}"
         raise IndexError(
@@ -313,7 +315,7 @@ def gaussian_nll_loss(input: Any, target: Any, var: Any, full: bool = False, eps
 
 
 def _log_at_least(p: Any, x: Any, log: Any) -> Any:
-    """log(p) = ``log(x)``, but at least -100, where p = 0 too; its slope 1/p is at most 1e12. Both are PyTorch's numbers.
+    """log(p) = ``log(x)``, but at least -100, where p = 0 too; its slope 1/p is at most 1/EPS. Both are PyTorch's numbers.
 
     Args:
         p: a probability, x or 1 - x.
@@ -323,7 +325,7 @@ def _log_at_least(p: Any, x: Any, log: Any) -> Any:
     tiny = p < 1e-12
     held = _still(p)
     low = ops.maximum(ops.log(ops.where(held == 0, 1e-44, held)), -100)
-    return ops.where(tiny, ops.where(held == 0, -100, low) + (p - held) * 1e12, log(ops.where(tiny, 0.5, x)))
+    return ops.where(tiny, ops.where(held == 0, -100, low) + (p - held) / EPS, log(ops.where(tiny, 0.5, x)))
 
 
 def binary_cross_entropy(input: Any, target: Any, weight: Any = None, *, reduction: str = "mean") -> Any:
@@ -429,7 +431,7 @@ def _nll(op: str, logp: Any, index: Any, valid: Any, weight: Any, reduction: str
     if share is None:
         if valid is None:
             return ops.sum(loss) / (index.size or math.nan)
-        return ops.sum(loss) / ops.astype(ops.sum(valid), loss.dtype)
+        return _weighted_mean(ops.sum(loss), ops.astype(ops.sum(valid), loss.dtype))
     return _weighted_mean(ops.sum(loss), ops.sum(share if valid is None else ops.where(valid, share, 0)))
 
 
@@ -507,7 +509,7 @@ def kl_div(input: Any, target: Any, *, reduction: str = "mean", log_target: bool
         t = ops.where(target == 0, 1, target)
         loss = ops.where(target == 0, 0, t * ops.log(t)) - target * input
     if reduction == "batchmean":
-        return ops.sum(loss) / (input.shape[0] if input.ndim and input.shape[0] else 1)
+        return ops.sum(loss) / (input.shape[0] or math.nan if input.ndim else 1)
     return _reduce(loss, reduction, "kl_div")
 
 
@@ -671,8 +673,8 @@ def cosine_embedding_loss(input1: Any, input2: Any, target: Any, margin: float =
             f"cosine_embedding_loss: input has shape {tuple(input1.shape)}, target {tuple(target.shape)}: expected (N, D) and (N,), "
             f"or (D,) and ()"
         )
-    # 1e-12 is PyTorch's: it keeps the cosine of a zero vector 0, and its gradient finite.
-    lengths = ops.sqrt((ops.sum(input1 * input1, -1) + 1e-12) * (ops.sum(input2 * input2, -1) + 1e-12))
+    # EPS keeps the cosine of a zero vector 0, and its gradient finite.
+    lengths = ops.sqrt((ops.sum(input1 * input1, -1) + EPS) * (ops.sum(input2 * input2, -1) + EPS))
     cosine, target = _pair(
         "cosine_embedding_loss", ops.sum(input1 * input2, -1) / lengths, target, names=("the cosine", "target")
     )

@@ -56,20 +56,196 @@ class _ZeroPad(_ConstantPad):
         return str(self.padding)
 
 
-def _family(base: type[_Pad], stem: str, words: str, call: str) -> tuple[Any, Any, Any]:
-    """The classes for one, two and three axes; they differ in nothing else."""
-    made = []
-    for n, axes in ((1, "(N, C, L)"), (2, "(N, C, H, W)"), (3, "(N, C, D, H, W)")):
-        name = f"{stem}{n}d"
-        doc = f"""{axes} with a border of {words}.
+class ZeroPad1d(_ZeroPad):
+    """(N, C, L) with zeros around it; ``padding`` is one number or (left, right).
 
-        ``padding`` is one number for all sides, or {2 * n} of them: (left, right, top, bottom, front, back){"[:%d]" % (2 * n) if n < 3 else ""}.
+    Example:
+        >>> import minigrad as mg
+        >>> from minigrad import nn
+        >>> nn.ZeroPad1d(1)(mg.ones((1, 1, 3))).shape
+        (1, 1, 5)
+    """
 
-        Example:
-            >>> import minigrad as mg
-            >>> from minigrad import nn
-            >>> nn.{name}({call})(mg.ones({(1, 1, *(3,) * n)})).shape
-            {(1, 1, *(5,) * n)}
-        """
-        made.append(type(name, (base,), {"_n": n, "__doc__": doc, "__module__": __name__}))
-    return made[0], made[1], made[2]
+    _n = 1
+
+
+class ZeroPad2d(_ZeroPad):
+    """(N, C, H, W) with zeros around it; ``padding`` is one number or (left, right, top, bottom).
+
+    Example:
+        >>> import minigrad as mg
+        >>> from minigrad import nn
+        >>> nn.ZeroPad2d(1)(mg.ones((1, 1, 3, 3))).shape
+        (1, 1, 5, 5)
+    """
+
+    _n = 2
+
+
+class ZeroPad3d(_ZeroPad):
+    """(N, C, D, H, W) with zeros around it; ``padding`` is one number or (left, right, top, bottom, front, back).
+
+    Example:
+        >>> import minigrad as mg
+        >>> from minigrad import nn
+        >>> nn.ZeroPad3d(1)(mg.ones((1, 1, 3, 3, 3))).shape
+        (1, 1, 5, 5, 5)
+    """
+
+    _n = 3
+
+
+class ConstantPad1d(_ConstantPad):
+    """(N, C, L) with ``value`` around it; ``padding`` is one number or (left, right).
+
+    Example:
+        >>> import minigrad as mg
+        >>> from minigrad import nn
+        >>> nn.ConstantPad1d(1, 2.5)(mg.ones((1, 1, 3))).shape
+        (1, 1, 5)
+    """
+
+    _n = 1
+
+
+class ConstantPad2d(_ConstantPad):
+    """(N, C, H, W) with ``value`` around it; ``padding`` is one number or (left, right, top, bottom).
+
+    Example:
+        >>> import minigrad as mg
+        >>> from minigrad import nn
+        >>> nn.ConstantPad2d(1, 2.5)(mg.ones((1, 1, 3, 3))).shape
+        (1, 1, 5, 5)
+    """
+
+    _n = 2
+
+
+class ConstantPad3d(_ConstantPad):
+    """(N, C, D, H, W) with ``value`` around it; ``padding`` is one number or (left, right, top, bottom, front, back).
+
+    Example:
+        >>> import minigrad as mg
+        >>> from minigrad import nn
+        >>> nn.ConstantPad3d(1, 2.5)(mg.ones((1, 1, 3, 3, 3))).shape
+        (1, 1, 5, 5, 5)
+    """
+
+    _n = 3
+
+
+class ReflectionPad1d(_Pad):
+    """(N, C, L) with its mirror image around it, the outermost element not repeated; ``padding`` is one number or (left, right).
+
+    Example:
+        >>> import minigrad as mg
+        >>> from minigrad import nn
+        >>> nn.ReflectionPad1d(1)(mg.ones((1, 1, 3))).shape
+        (1, 1, 5)
+    """
+
+    _n, _mode = 1, "reflect"
+
+
+class ReflectionPad2d(_Pad):
+    """(N, C, H, W) with its mirror image around it, the outermost element not repeated; ``padding`` is one number or (left, right, top, bottom).
+
+    Example:
+        >>> import minigrad as mg
+        >>> from minigrad import nn
+        >>> nn.ReflectionPad2d(1)(mg.ones((1, 1, 3, 3))).shape
+        (1, 1, 5, 5)
+    """
+
+    _n, _mode = 2, "reflect"
+
+
+class ReflectionPad3d(_Pad):
+    """(N, C, D, H, W) with its mirror image around it, the outermost element not repeated; ``padding`` is one number or (left, right, top, bottom, front, back).
+
+    Example:
+        >>> import minigrad as mg
+        >>> from minigrad import nn
+        >>> nn.ReflectionPad3d(1)(mg.ones((1, 1, 3, 3, 3))).shape
+        (1, 1, 5, 5, 5)
+    """
+
+    _n, _mode = 3, "reflect"
+
+
+class ReplicationPad1d(_Pad):
+    """(N, C, L) with its outermost elements repeated around it; ``padding`` is one number or (left, right).
+
+    Example:
+        >>> import minigrad as mg
+        >>> from minigrad import nn
+        >>> nn.ReplicationPad1d(1)(mg.ones((1, 1, 3))).shape
+        (1, 1, 5)
+    """
+
+    _n, _mode = 1, "replicate"
+
+
+class ReplicationPad2d(_Pad):
+    """(N, C, H, W) with its outermost elements repeated around it; ``padding`` is one number or (left, right, top, bottom).
+
+    Example:
+        >>> import minigrad as mg
+        >>> from minigrad import nn
+        >>> nn.ReplicationPad2d(1)(mg.ones((1, 1, 3, 3))).shape
+        (1, 1, 5, 5)
+    """
+
+    _n, _mode = 2, "replicate"
+
+
+class ReplicationPad3d(_Pad):
+    """(N, C, D, H, W) with its outermost elements repeated around it; ``padding`` is one number or (left, right, top, bottom, front, back).
+
+    Example:
+        >>> import minigrad as mg
+        >>> from minigrad import nn
+        >>> nn.ReplicationPad3d(1)(mg.ones((1, 1, 3, 3, 3))).shape
+        (1, 1, 5, 5, 5)
+    """
+
+    _n, _mode = 3, "replicate"
+
+
+class CircularPad1d(_Pad):
+    """(N, C, L) with its other side around it; ``padding`` is one number or (left, right).
+
+    Example:
+        >>> import minigrad as mg
+        >>> from minigrad import nn
+        >>> nn.CircularPad1d(1)(mg.ones((1, 1, 3))).shape
+        (1, 1, 5)
+    """
+
+    _n, _mode = 1, "circular"
+
+
+class CircularPad2d(_Pad):
+    """(N, C, H, W) with its other side around it; ``padding`` is one number or (left, right, top, bottom).
+
+    Example:
+        >>> import minigrad as mg
+        >>> from minigrad import nn
+        >>> nn.CircularPad2d(1)(mg.ones((1, 1, 3, 3))).shape
+        (1, 1, 5, 5)
+    """
+
+    _n, _mode = 2, "circular"
+
+
+class CircularPad3d(_Pad):
+    """(N, C, D, H, W) with its other side around it; ``padding`` is one number or (left, right, top, bottom, front, back).
+
+    Example:
+        >>> import minigrad as mg
+        >>> from minigrad import nn
+        >>> nn.CircularPad3d(1)(mg.ones((1, 1, 3, 3, 3))).shape
+        (1, 1, 5, 5, 5)
+    """
+
+    _n, _mode = 3, "circular"

@@ -7,6 +7,7 @@ from typing import Any
 
 from minigrad import ops
 from minigrad.nn import functional as F  # noqa: N812
+from minigrad.nn.conv import _spread
 from minigrad.nn.module import Module
 
 Size = int | tuple[int, ...]
@@ -188,6 +189,16 @@ class _AdaptivePool(_Pool):
         return type(self)._function(input, self.output_size)
 
 
+class _AdaptiveMaxPool(_AdaptivePool):
+    def __init__(self, output_size: Any, return_indices: bool = False) -> None:
+        super().__init__(output_size)
+        self.return_indices = return_indices
+
+    def forward(self, input: Any) -> Any:
+        self._check(input)
+        return type(self)._function(input, self.output_size, self.return_indices)
+
+
 class AdaptiveAvgPool1d(_AdaptivePool):
     """The mean of each of ``output_size`` windows, :class:`AdaptiveAvgPool2d` for (N, C, L).
 
@@ -201,7 +212,7 @@ class AdaptiveAvgPool1d(_AdaptivePool):
     _n, _function = 1, F.adaptive_avg_pool1d
 
 
-class AdaptiveMaxPool1d(_AdaptivePool):
+class AdaptiveMaxPool1d(_AdaptiveMaxPool):
     """The maximum of each of ``output_size`` windows, :class:`AdaptiveMaxPool2d` for (N, C, L).
 
     Example:
@@ -230,11 +241,12 @@ class AdaptiveAvgPool2d(_AdaptivePool):
     _n, _function = 2, F.adaptive_avg_pool2d
 
 
-class AdaptiveMaxPool2d(_AdaptivePool):
+class AdaptiveMaxPool2d(_AdaptiveMaxPool):
     """The maximum of each of ``output_size`` windows: along an axis of N, the i-th of M goes from iN//M up to ceil((i + 1)N/M).
 
     Args:
         output_size: M, an integer or one per axis; None keeps an axis.
+        return_indices: return the winners' positions in the flattened image too.
 
     Example:
         >>> import minigrad as mg
@@ -259,7 +271,7 @@ class AdaptiveAvgPool3d(_AdaptivePool):
     _n, _function = 3, F.adaptive_avg_pool3d
 
 
-class AdaptiveMaxPool3d(_AdaptivePool):
+class AdaptiveMaxPool3d(_AdaptiveMaxPool):
     """The maximum of each of ``output_size`` windows, :class:`AdaptiveMaxPool2d` for (N, C, D, H, W).
 
     Example:
@@ -270,6 +282,126 @@ class AdaptiveMaxPool3d(_AdaptivePool):
     """
 
     _n, _function = 3, F.adaptive_max_pool3d
+
+
+class _MaxUnpool(_Pool):
+    _shown = ("kernel_size", "stride", "padding")
+
+    def __init__(self, kernel_size: Size, stride: Size | None = None, padding: Size = 0) -> None:
+        n = self._n
+        self.kernel_size = _spread(kernel_size, n, "kernel_size")
+        self.stride = self.kernel_size if stride is None else _spread(stride, n, "stride")
+        self.padding = _spread(padding, n, "padding")
+
+    def forward(self, input: Any, indices: Any, output_size: Any = None) -> Any:
+        self._check(input)
+        return type(self)._function(input, indices, self.kernel_size, self.stride, self.padding, output_size)
+
+
+class MaxUnpool1d(_MaxUnpool):
+    """The way back from a pool, :class:`MaxUnpool2d` for (N, C, L).
+
+    Example:
+        >>> import minigrad as mg
+        >>> from minigrad import nn
+        >>> y, at = nn.MaxPool1d(2, return_indices=True)(mg.ones((1, 1, 4)))
+        >>> nn.MaxUnpool1d(2)(y, at).shape
+        (1, 1, 4)
+    """
+
+    _n, _function = 1, F.max_unpool1d
+
+
+class MaxUnpool2d(_MaxUnpool):
+    """Maxima back where they came from, zeros elsewhere: (N, C, H, W) to (N, C, H', W') (Zeiler & Fergus 2014).
+
+    Args:
+        kernel_size: the window of the pool that was, an integer or one per axis, as are the next two.
+        stride: the window itself if None.
+        padding: of that pool.
+
+    ``forward(input, indices, output_size=None)`` takes what a pool with ``return_indices=True`` returned, and the size before it
+    where the stride leaves that open.
+
+    Example:
+        >>> import minigrad as mg
+        >>> from minigrad import nn
+        >>> y, at = nn.MaxPool2d(2, return_indices=True)(mg.ones((1, 1, 4, 4)))
+        >>> nn.MaxUnpool2d(2)(y, at).shape
+        (1, 1, 4, 4)
+    """
+
+    _n, _function = 2, F.max_unpool2d
+
+
+class MaxUnpool3d(_MaxUnpool):
+    """The way back from a pool, :class:`MaxUnpool2d` for (N, C, D, H, W).
+
+    Example:
+        >>> import minigrad as mg
+        >>> from minigrad import nn
+        >>> y, at = nn.MaxPool3d(2, return_indices=True)(mg.ones((1, 1, 4, 4, 4)))
+        >>> nn.MaxUnpool3d(2)(y, at).shape
+        (1, 1, 4, 4, 4)
+    """
+
+    _n, _function = 3, F.max_unpool3d
+
+
+class _LPPool(_Pool):
+    _shown = ("norm_type", "kernel_size", "stride", "ceil_mode")
+
+    def __init__(self, norm_type: float, kernel_size: Size, stride: Size | None = None, ceil_mode: bool = False) -> None:
+        self.norm_type, self.kernel_size, self.stride, self.ceil_mode = norm_type, kernel_size, stride, ceil_mode
+
+    def forward(self, input: Any) -> Any:
+        self._check(input)
+        return type(self)._function(input, float(self.norm_type), self.kernel_size, self.stride, self.ceil_mode)
+
+
+class LPPool1d(_LPPool):
+    """The p-norm of each window, :class:`LPPool2d` for (N, C, L).
+
+    Example:
+        >>> import minigrad as mg
+        >>> from minigrad import nn
+        >>> nn.LPPool1d(2, 2)(mg.ones((1, 1, 4))).shape
+        (1, 1, 2)
+    """
+
+    _n, _function = 1, F.lp_pool1d
+
+
+class LPPool2d(_LPPool):
+    """``y = (sum of x**p over each window)**(1/p)``: the sum for p = 1, towards the maximum for large p.
+
+    Args:
+        norm_type: p.
+        kernel_size: the window, an integer or one per axis.
+        stride: the window itself if None.
+        ceil_mode: also take a last window that begins inside but does not end there.
+
+    Example:
+        >>> import minigrad as mg
+        >>> from minigrad import nn
+        >>> nn.LPPool2d(2, 2)(mg.ones((1, 1, 4, 4))).shape
+        (1, 1, 2, 2)
+    """
+
+    _n, _function = 2, F.lp_pool2d
+
+
+class LPPool3d(_LPPool):
+    """The p-norm of each window, :class:`LPPool2d` for (N, C, D, H, W).
+
+    Example:
+        >>> import minigrad as mg
+        >>> from minigrad import nn
+        >>> nn.LPPool3d(2, 2)(mg.ones((1, 1, 4, 4, 4))).shape
+        (1, 1, 2, 2, 2)
+    """
+
+    _n, _function = 3, F.lp_pool3d
 
 
 class GlobalAvgPool2d(_Pool):

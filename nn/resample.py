@@ -120,7 +120,9 @@ def interpolate(
     given = size if scale_factor is None else scale_factor
     asked = tuple(given) if isinstance(given, (tuple, list)) else (given,) * n
     if len(asked) != n:
-        raise ValueError(f"interpolate: {given!r}: expected a number, or {n} of them for an input of shape {tuple(input.shape)}")
+        raise ValueError(
+            f"interpolate: {given!r}: expected a number, or {n} of them for an input of shape {tuple(input.shape)}"
+        )
     olds = tuple(input.shape[2:])
     news = tuple(int(a) if scale_factor is None else math.floor(old * a) for old, a in zip(olds, asked))
     if min(news) < 1:

@@ -94,7 +94,10 @@ CYCLES: list[tuple[str, dict[str, Any]]] = [
 
 
 def label(value: Any) -> str:
-    return value if isinstance(value, str) else "-".join(f"{k}={v}" for k, v in value.items() if not callable(v))
+    if isinstance(value, str):
+        return value
+    named = {k: "functions" if isinstance(v, list) and callable(v[0]) else v for k, v in value.items() if not callable(v)}
+    return "-".join(f"{k}={v}" for k, v in named.items())
 
 
 @pytest.mark.parametrize(("name", "options"), SINGLE + CYCLES, ids=label)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import inspect
 import io
 import os
 import re
@@ -280,7 +281,8 @@ class _Writer:
         rules = formula.formulas(op)
         rule = rules[pull.i] if pull.i < len(rules) else ""
         operands = map(self.operand, self._steps[node].operands)
-        symbols = {"g": upstream, "y": style.symbol(self.found.names[node]), **dict(zip(formula.operands(op), operands))}
+        symbols = dict(zip(list(inspect.signature(op.forward).parameters)[op.arity :], map(_shown, node.params)))
+        symbols |= {"g": upstream, "y": style.symbol(self.found.names[node]), **dict(zip(formula.operands(op), operands))}
         if op.rules[pull.i] is passes:
             told = upstream
         elif _is_expression(rule):
@@ -325,6 +327,11 @@ def _is_expression(text: str) -> bool:
     except SyntaxError:
         return False
     return not isinstance(tree, ast.Tuple)
+
+
+def _shown(parameter: Any) -> str:
+    text = repr(parameter)
+    return text if len(text) <= 20 else "..."
 
 
 def _names(text: str) -> list[str]:

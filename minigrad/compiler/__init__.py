@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -11,18 +12,16 @@ import numpy as np
 
 from minigrad.compiler.emit import THREADS, Emitter
 from minigrad.compiler.memory import fit, parse
-from minigrad.compiler.program import INPUT, Builder, Instruction, Program, check_views, same, simplify
+from minigrad.compiler.program import CONSTANT, Builder, Instruction, Program, Value, check_views, same, simplify
 from minigrad.compiler.schedule import Region, schedule
 from minigrad.graph import TRACE, Handle, Node, leaf, recording
-from minigrad.tensor import Tensor, asarray, references, wrap
+from minigrad.tensor import Tensor, asarray, wrap
 from minigrad.tracing import Assigned, CompileError, GradSet, Log, active
 
 __all__ = ["CompileError", "Compiled", "compile"]
 
 
-def compile(
-    step: Callable[..., Any] | None = None, *, threads: int | None = None, memory: int | str | None = None
-) -> Any:
+def compile(step: Callable[..., Any] | None = None, *, threads: int | None = None, memory: int | str | None = None) -> Any:
     """``step`` as a program: the same numbers, without the graph.
 
     The first two calls run the step as it is and record it, forward pass, backward pass and updates; the second recording must
@@ -133,9 +132,7 @@ class Variant:
         self.had_grad = {node: had for node, had in log.had_grad.items() if had is not None}
         self.inputs = inputs
         position = {id(t._data): k for k, t in enumerate(inputs)}
-        self.guards = [
-            (position.get(id(g.array)), g.array, g.predicate, g.outcome) for g in log.guards
-        ]
+        self.guards = [(position.get(id(g.array)), g.array, g.predicate, g.outcome) for g in log.guards]
 
     def holds(self, leaves: list[Tensor]) -> bool:
         """Whether the world is as it was recorded: the same Tensors, modes and gradients, the same branches of the library."""
@@ -156,15 +153,11 @@ class Variant:
         return True
 
     def finish(self, threads: int, memory: int | None = None) -> None:
-        p, log = self.program, self.log
-        check_views(p, log, self.of_node)
-        ours = {id(v.array) for v in p.values}
-        self.counts = Counter(s.op.name for s in p.instructions())
-        before = sum(self.counts.values())
-        log.seen.clear()
-        log.events.clear()
-        self.before = before
-        simplify(p, lambda array: isinstance(array, np.ndarray) and id(array) in ours and _held(array))
+        p = self.program
+        check_views(p, self.log, self.of_node)
+        self.before = sum(1 for _ in p.instructions())
+        del self.log, self.of_node  # with them go the nodes, and their hold on the constants
+        simplify(p, _held)
         self.held = None if memory is None else fit(p, memory)
         self.budget = memory
         self.items = schedule(p)
@@ -186,14 +179,15 @@ class Variant:
         p = self.program
         regions = [i for i in self.items if isinstance(i, Region)]
         calls = Counter(i.op.name for i in self.items if isinstance(i, Instruction))
+        plan, mib = self.emitter.plan, sum(self.emitter.plan.sizes) / 2**20
         lines = [
             f"{self.before} operations recorded; {sum(1 for _ in p.instructions())} are left"
             + "".join(f"; {n} {what}" for what, n in p.said.items()),
-            f"{len(regions)} regions run block by block: " + ", ".join(f"{len(r.steps)} operations on {r.rows} rows" for r in regions)
+            f"{len(regions)} regions run block by block: "
+            + ", ".join(f"{len(r.steps)} operations on {r.rows} rows" for r in regions)
             if regions
             else "nothing is large enough to run block by block",
-            f"{len(self.emitter.plan.slot)} values share {len(self.emitter.plan.sizes)} buffers of "
-            f"{sum(self.emitter.plan.sizes) / 2**20:.2f} MiB; {self.emitter.views} views are made once",
+            f"{len(plan.slot)} values share {len(plan.sizes)} buffers of {mib:.2f} MiB; {self.emitter.views} views are made once",
             "on their own: " + ", ".join(f"{n} {name}" for name, n in calls.most_common()),
         ]
         if self.budget is not None:
@@ -203,7 +197,11 @@ class Variant:
 
 
 def _owned(value: Any, leaves: list[Tensor]) -> Any:
-    return value.copy() if isinstance(value, np.ndarray) and (value.base is not None or any(value is t._data for t in leaves)) else value
+    return (
+        value.copy()
+        if isinstance(value, np.ndarray) and (value.base is not None or any(value is t._data for t in leaves))
+        else value
+    )
 
 
 def _states(log: Log) -> Iterator[tuple[Node, Handle]]:
@@ -212,14 +210,16 @@ def _states(log: Log) -> Iterator[tuple[Node, Handle]]:
             yield node, handle
 
 
-_ALONE = references({0: np.zeros(1)}, 0)
+def _references(v: Value) -> int:
+    return sys.getrefcount(v.array)
 
 
-def _held(array: Any) -> bool:
-    """Whether a constant is somebody's: a program must not fold what its owner may change."""
-    import sys
+OURS = _references(Value(0, CONSTANT, np.zeros(1)))
 
-    return sys.getrefcount(array) > 8
+
+def _held(v: Value) -> bool:
+    """Whether a constant array is somebody's, or a view of something: a program must not fold what its owner may change."""
+    return isinstance(v.array, np.ndarray) and (v.array.base is not None or _references(v) > OURS)
 
 
 def _trace(step: Callable[..., Any], args: Any, kwargs: Any, inputs: list[Tensor]) -> tuple[Variant, Any]:
@@ -300,6 +300,3 @@ def _unflatten(structure: Any, leaves: Iterator[Any]) -> Any:
         return structure[1]
     kind = structure[0]
     return kind(_unflatten(v, leaves) for v in structure[1:])
-
-
-_ = INPUT

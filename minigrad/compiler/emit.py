@@ -16,9 +16,9 @@ from typing import Any
 
 import numpy as np
 
+from minigrad import backend
 from minigrad.compiler.program import (
     CONSTANT,
-    DRAW,
     INPUT,
     OLD_GRAD,
     RESULT,
@@ -31,7 +31,6 @@ from minigrad.compiler.program import (
     owns_memory,
 )
 from minigrad.compiler.schedule import BLOCK, Item, Region, axes_of, inner, is_cut, operands
-from minigrad import backend
 from minigrad.tensor import wrap
 
 THREADS = min(4, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
@@ -130,12 +129,6 @@ def reads(item: Item) -> list[int]:
     return [item.value] if isinstance(item, Write) and item.value is not None else []
 
 
-def _writes(item: Item, used: dict[int, int], at: int, region_needs: set[int]) -> list[int]:
-    if isinstance(item, Instruction):
-        return [item.out]
-    return [s.out for s in item.steps if s.out in region_needs] if isinstance(item, Region) else []
-
-
 def plan(p: Program, items: list[Item], visible: set[int]) -> tuple[Plan, dict[int, int], set[int]]:
     """Buffers by liveness: a buffer is free again after the last reader of its value, or of any view of it."""
     made = {s.out: s for s in p.instructions()}
@@ -178,7 +171,9 @@ def plan(p: Program, items: list[Item], visible: set[int]) -> tuple[Plan, dict[i
             exact = {
                 slot[r]
                 for k in item.args
-                if (r := p.values[k].root) == k and k in slot and (p.values[k].shape, p.values[k].dtype) == (out.shape, out.dtype)
+                if (r := p.values[k].root) == k
+                and k in slot
+                and (p.values[k].shape, p.values[k].dtype) == (out.shape, out.dtype)
             }
             others = {slot[p.values[k].root] for k in item.args if p.values[k].root != k and p.values[k].root in slot}
             early = [b for b in freed if b in exact - others]
@@ -290,10 +285,9 @@ class Emitter:
         return v.kind == RESULT and k not in self.static and v.root == k and k not in self.visible and v.size > 4096
 
     def instruction(self, step: Instruction) -> None:
-        p, out = self.p, p_value(self.p, step.out)
-        if out.root != step.out and all(k in self.static for k in reads(step)):
-            if self.static_view(step):
-                return
+        p, out = self.p, self.p.values[step.out]
+        if out.root != step.out and all(k in self.static for k in reads(step)) and self.static_view(step):
+            return
         args = [self.name(k) for k in step.args]
         params = [self.parameter(q, step, i) for i, q in enumerate(step.params)]
         f = f"{step.op.name}_{step.out}"
@@ -327,7 +321,9 @@ class Emitter:
 
         first = make()
         shared = any(
-            isinstance(first, np.ndarray) and isinstance(self.static[k], np.ndarray) and np.may_share_memory(first, self.static[k])
+            isinstance(first, np.ndarray)
+            and isinstance(self.static[k], np.ndarray)
+            and np.may_share_memory(first, self.static[k])
             for k in step.args
         )
         if not shared:
@@ -347,8 +343,8 @@ class Emitter:
             self.lines.append(f"t{at}.grad = None")
             return
         name = self.name(item.value)
-        own = item.value in self.plan.kept or item.value in self.fresh and self.p.values[item.value].kind == RESULT
-        own = own and self.p.values[item.value].root == item.value
+        v = self.p.values[item.value]
+        own = v.root == v.number and (v.number in self.plan.kept or (v.number in self.fresh and v.kind == RESULT))
         given = name if own else f"{name}.copy()"
         if item.gradient:
             self.lines.append(f"t{at}.grad = wrap({given})")
@@ -378,7 +374,11 @@ class Emitter:
         totals = [s for s in region.steps if s.out in region.totals]
         self.blocks += [f"def blocks{at}(lo, hi, scratch, {', '.join(arguments)}):"]
         self.blocks += [f"    {name} = None" for name in (f"w{s.out}" for s in totals)]
-        self.blocks += [f"    for i in range(lo, hi, {step}):", f"        j = min(i + {step}, hi)", *(f"        {x}" for x in body)]
+        self.blocks += [
+            f"    for i in range(lo, hi, {step}):",
+            f"        j = min(i + {step}, hi)",
+            *(f"        {x}" for x in body),
+        ]
         self.blocks += [f"    return ({''.join(f'w{s.out}, ' for s in totals)})", ""]
         threads = self.threads if widest >= ALONE else 1
         self.space[f"scratch{at}"] = [[np.empty(step * n, dtype) for n, dtype in scratch] for _ in range(threads)]
@@ -411,7 +411,7 @@ class Emitter:
 
     def _block(self, region: Region, outs: set[int]) -> tuple[list[str], list[tuple[int, Any]]]:
         """The text of one block, and the scratch arrays that it needs: elements for each row, dtype."""
-        p, made = self.p, inner(region)
+        p = self.p
         lines: list[str] = []
         local: dict[int, str] = {}
         scratch: list[tuple[int, Any]] = []
@@ -525,10 +525,6 @@ def _out(step: Instruction, target: str) -> str:
     return f"out={target}" if step.op.forward in (np.maximum, np.minimum) else target
 
 
-def p_value(p: Program, k: int) -> Any:
-    return p.values[k]
-
-
 def combine(ufunc: Any, parts: list[tuple[Any, ...]], i: int) -> Any:
     """The blocks' results, in the order of the rows."""
     total = parts[0][i]
@@ -563,6 +559,3 @@ def _quiet(blocks: Callable[..., Any], lo: int, hi: int, scratch: Any, arrays: t
     """NumPy's error state belongs to a thread."""
     with np.errstate(all="ignore"):
         return blocks(lo, hi, scratch, *arrays)
-
-
-__all__ = ["DRAW", "Emitter", "Plan", "plan", "run_blocks", "takes_out"]

@@ -101,7 +101,9 @@ def _give_up(p: Program, lives: dict[int, _Life], when: int) -> bool:
         if when in life.uses:
             continue
         step = made[number][1]
-        if not all(_there(k, min(later), p, lives, made) for k in (*step.args, *(q.value for q in step.params if isinstance(q, Ref)))):
+        if not all(
+            _there(k, min(later), p, lives, made) for k in (*step.args, *(q.value for q in step.params if isinstance(q, Ref)))
+        ):
             continue
         choice = (step.op.elementwise, life.bytes, -number, min(later))
         best = max(best, choice) if best is not None else choice

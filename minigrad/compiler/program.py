@@ -233,8 +233,8 @@ def _equal(x: Any, y: Any) -> bool:
 
 
 # Clean-up
-def simplify(p: Program, held: Callable[[Any], bool]) -> Program:
-    """The same program with less to do. ``held(array)`` says whether somebody outside could change a constant."""
+def simplify(p: Program, held: Callable[[Value], bool]) -> Program:
+    """The same program with less to do. ``held(value)`` says whether somebody outside could change a constant."""
     alias: dict[int, int] = {}
     done: dict[Any, int] = {}
     made: dict[int, Instruction] = {}
@@ -248,7 +248,7 @@ def simplify(p: Program, held: Callable[[Any], bool]) -> Program:
         return k
 
     def fixed(k: int) -> bool:
-        return p.values[k].kind == CONSTANT and not held(p.values[k].array)
+        return p.values[k].kind == CONSTANT and not held(p.values[k])
 
     for step in p.steps:
         if isinstance(step, Instruction):
@@ -378,7 +378,9 @@ def _view(node: Node) -> int | None:
     assert node.op is not None
     out, *operands = node.saved
     for i, x in enumerate(operands if not isinstance(node.op.forward, np.ufunc) else ()):
-        if isinstance(x, np.generic) or (isinstance(out, np.ndarray) and isinstance(x, np.ndarray) and np.may_share_memory(out, x)):
+        if isinstance(x, np.generic) or (
+            isinstance(out, np.ndarray) and isinstance(x, np.ndarray) and np.may_share_memory(out, x)
+        ):
             return i
     return None
 
@@ -392,7 +394,9 @@ def owns_memory(step: Instruction, p: Program) -> bool:
 def check_views(p: Program, log: Log, of_node: dict[Node, int]) -> None:
     """Refuse a constant that is a view of something that varies: an index of a raw array, say."""
     computed = {p_of for node, p_of in of_node.items() if node in log.varying}
-    varying = [v for v in p.values if (v.kind in (INPUT, STATE, DRAW) or v.number in computed) and isinstance(v.array, np.ndarray)]
+    varying = [
+        v for v in p.values if (v.kind in (INPUT, STATE, DRAW) or v.number in computed) and isinstance(v.array, np.ndarray)
+    ]
     for v in p.values:
         if v.kind == CONSTANT and isinstance(v.array, np.ndarray) and v.array.size:
             for other in varying:

@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 
-from minigrad.compiler.program import CONSTANT, Call, Instruction, Program, Ref, Step, Value, Write
+from minigrad.compiler.program import Call, Instruction, Program, Ref, Step, Value, Write
 
 BLOCK = 32768
 """Elements of a block."""
@@ -69,7 +68,7 @@ def kind_of(step: Instruction, p: Program) -> tuple[int, bool] | None:
         return None
     name = step.op.name
     if step.op.elementwise:
-        if not out.shape or out.shape[0] < 2 or step.params and name not in ("clip",):
+        if not out.shape or out.shape[0] < 2 or (step.params and name != "clip"):
             return None
         rows, ndim = out.shape[0], len(out.shape)
         fine = all(len(v.shape) < ndim or v.shape[0] in (1, rows) for v in (p.values[k] for k in step.args))
@@ -180,12 +179,3 @@ def operands(region: Region) -> list[int]:
     """What the region reads from outside, in order."""
     made = inner(region)
     return list(dict.fromkeys(k for s in region.steps for k in s.args if k not in made))
-
-
-def is_plain(v: Value) -> bool:
-    """A number that is written into the code, whose type promotes as Python's do."""
-    return v.kind == CONSTANT and not isinstance(v.array, np.ndarray)
-
-
-def whole(v: Any) -> bool:
-    return isinstance(v, np.ndarray)

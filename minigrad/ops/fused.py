@@ -13,12 +13,11 @@ import numpy as np
 
 from minigrad import backend
 from minigrad.graph import passes
-from minigrad.ops.blocks import in_pieces, in_rows, reuse
-from minigrad.ops.elementwise import add, exp, multiply, sigmoid, sqrt, subtract
+from minigrad.ops.blocks import in_rows, renew, reuse
+from minigrad.ops.elementwise import add, erf, exp, log, multiply, sigmoid, sqrt, subtract, tanh
 from minigrad.ops.index import one_hot
 from minigrad.ops.linalg import matmul
-from minigrad.ops.reduce import softmax
-from minigrad.ops.special import erf
+from minigrad.ops.reduce import _shift, softmax, sum
 from minigrad.primitive import Operation, primitive
 
 
@@ -35,7 +34,8 @@ def _linear(x: Any, weight: Any, bias: Any = None) -> Any:
 
     Example:
         >>> import minigrad as mg
-        >>> mg.ops.linear(mg.tensor([1.0, 2.0]), mg.tensor([[1.0, 10.0]]), mg.tensor([0.5])).tolist()
+        >>> from minigrad.ops.fused import linear
+        >>> linear(mg.tensor([1.0, 2.0]), mg.tensor([[1.0, 10.0]]), mg.tensor([0.5])).tolist()
         [21.5]
     """
     if weight.ndim != 2 or not x.ndim or x.shape[-1] != weight.shape[1]:
@@ -74,6 +74,298 @@ linear = primitive(
 
 @in_rows
 def _losses(x: Any, index: Any) -> Any:
-    shifted = x - x.real.max(axis=-1, keepdims=True)
-    picked = shifted[backend.namespace(x).arange(len(x)), index]
-    return np.log(np.exp(shifted).sum(axis=-1)) - picked
+    shifted = x - _shift(x, -1)
+    picked = shifted[backend.namespace(x).arange(len(x)), index[:, 0]]
+    with np.errstate(divide="ignore"):
+        return log.op.forward(renew(exp, shifted).sum(axis=-1)) - picked  # type: ignore[attr-defined]
+
+
+def _softmax_cross_entropy(x: Any, index: Any) -> Any:
+    """``-log softmax(x)[index]`` along the last axis: logits (..., C) and class numbers (...) to (...).
+
+    Gate: ``softmax(x)`` less one at the class, times g (notes 001, "Softmax Classifier").
+
+    Example:
+        >>> import minigrad as mg
+        >>> from minigrad.ops.fused import softmax_cross_entropy
+        >>> round(softmax_cross_entropy(mg.tensor([3.2, 5.1, -1.7]), mg.tensor(0)).item(), 4)
+        2.0404
+    """
+    rows = math.prod(x.shape[:-1])
+    return _losses(x.reshape(rows, x.shape[-1]), index.reshape(rows, 1)).reshape(x.shape[:-1])
+
+
+def _less_one(p: Any, index: Any) -> Any:
+    """``p - one_hot(index)``; on an array, which is nobody else's, in place."""
+    if type(p) is not np.ndarray:
+        return p - one_hot(index, p.shape[-1], p.dtype)
+    flat = p.reshape(-1, p.shape[-1])
+    flat[np.arange(len(flat)), index.reshape(-1)] -= 1
+    return p
+
+
+softmax_cross_entropy = primitive(
+    _softmax_cross_entropy,
+    lambda g, y, a, b: reuse(multiply, _less_one(softmax(a, -1), b), g[..., None]),
+    None,
+    needs=("ab", ""),
+    rule=("g * (softmax(a) - one_hot(b))", ""),
+    gate="softmax less the one-hot target",
+    math="log(sum of exp(a)) - a[b]",
+)
+
+
+# ---- normalisation over the last axis ---------------------------------------------------------------------------------------
+
+
+def _standard(x: Any, eps: float) -> tuple[Any, Any]:
+    """``(x - mean) / sqrt(var + eps)`` of each row, and the factor ``1 / sqrt(var + eps)``."""
+    n = x.shape[-1]
+    centred = x - sum(x, -1, True) / n
+    r = 1 / sqrt(sum(centred * centred, -1, True) / n + eps)
+    return reuse(multiply, centred, r), r
+
+
+@in_rows
+def _layer_norm(x: Any, weight: Any = None, bias: Any = None, eps: float = 1e-5) -> Any:
+    """``y = weight (x - mean) / sqrt(var + eps) + bias`` along the last axis: (..., n) with (n,) and (n,).
+
+    With h = g weight, s = 1 / sqrt(var + eps) and the normalised z = (x - mean) s, the terms of Figure 17 (notes 001) that reach x
+    are, in its order: ``h s`` from the product with s; ``-z mean(h z) s`` through the variance; ``-mean(h) s`` through the mean.
+    The variance's own way through the mean is zero, for the deviations sum to zero. Nothing but x and weight is kept: to work out z
+    again from rows in the cache costs less than to fetch it from memory.
+
+    Example:
+        >>> import minigrad as mg
+        >>> from minigrad.ops.fused import layer_norm
+        >>> layer_norm(mg.tensor([[1.0, 3.0]])).numpy().round(3).tolist()
+        [[-1.0, 1.0]]
+    """
+    y, _ = _standard(x, eps)
+    y = y if weight is None else reuse(multiply, y, weight)
+    return y if bias is None else reuse(add, y, bias)
+
+
+@in_rows
+def _layer_norm_input(g: Any, x: Any, weight: Any, eps: float) -> Any:
+    n = x.shape[-1]
+    z, s = _standard(x, eps)
+    h = g if weight is None else g * weight
+    through_mean, through_variance = sum(h, -1, True) / n, sum(h * z, -1, True) / n
+    part = reuse(subtract, h - through_mean, reuse(multiply, z, through_variance))
+    return reuse(multiply, part, s)
+
+
+@in_rows
+def _layer_norm_weight(g: Any, x: Any, eps: float) -> Any:
+    return reuse(multiply, _standard(x, eps)[0], g)
+
+
+layer_norm = primitive(
+    _layer_norm,
+    lambda g, y, a, b, c, eps: _layer_norm_input(g, a, b, eps),
+    lambda g, y, a, b, c, eps: _layer_norm_weight(g, a, eps),
+    passes,
+    needs=("ab", "a", ""),
+    rule=("(g*b - mean(g*b) - z * mean(g*b*z)) / sqrt(var(a) + eps)", "g * z, summed over the rows", "g, summed over the rows"),
+    gate="takes mean and slope out of the gradient, and divides by the standard deviation",
+    math="b z + c, z = (a - mean(a)) / sqrt(var(a) + eps)",
+    name="layer_norm",
+)
+
+
+@in_rows
+def _rms_norm(x: Any, weight: Any = None, eps: float = 1e-6) -> Any:
+    """``y = weight x / sqrt(mean(x**2) + eps)`` along the last axis: (..., n) with (n,).
+
+    Example:
+        >>> import minigrad as mg
+        >>> from minigrad.ops.fused import rms_norm
+        >>> rms_norm(mg.tensor([3.0, 4.0])).numpy().round(3).tolist()
+        [0.849, 1.131]
+    """
+    y = x * _rms_factor(x, eps)
+    return y if weight is None else reuse(multiply, y, weight)
+
+
+def _rms_factor(x: Any, eps: float) -> Any:
+    return 1 / sqrt(sum(x * x, -1, True) / x.shape[-1] + eps)
+
+
+@in_rows
+def _rms_norm_input(g: Any, x: Any, weight: Any, eps: float) -> Any:
+    s = _rms_factor(x, eps)
+    h, z = g if weight is None else g * weight, x * s
+    along = sum(h * z, -1, True) / x.shape[-1]
+    return reuse(multiply, h - reuse(multiply, z, along), s)
+
+
+@in_rows
+def _rms_norm_weight(g: Any, x: Any, eps: float) -> Any:
+    return reuse(multiply, x * _rms_factor(x, eps), g)
+
+
+rms_norm = primitive(
+    _rms_norm,
+    lambda g, y, a, b, eps: _rms_norm_input(g, a, b, eps),
+    lambda g, y, a, b, eps: _rms_norm_weight(g, a, eps),
+    needs=("ab", "a"),
+    rule=("(g*b - z * mean(g*b*z)) / sqrt(mean(a**2) + eps)", "g * z, summed over the rows"),
+    gate="takes its slope out of the gradient, and divides by the root of the mean square",
+    math="b z, z = a / sqrt(mean(a**2) + eps)",
+    name="rms_norm",
+)
+
+
+# ---- activations: the slope is an operation too, which works it out again from the input -------------------------------------
+
+ROOT_HALF, BELL = math.sqrt(0.5), 1 / math.sqrt(2 * math.pi)
+CUBIC, SCALE = 0.044715, math.sqrt(2 / math.pi)
+
+
+def _gelu(x: Any) -> Any:
+    """``y = x P(Z <= x)`` for a standard normal Z: Hendrycks & Gimpel 2016.
+
+    Example:
+        >>> import minigrad as mg
+        >>> from minigrad.ops.fused import gelu
+        >>> round(gelu(mg.tensor(1.0)).item(), 4)
+        0.8413
+    """
+    return reuse(multiply, _normal_below(x), x)
+
+
+def _normal_below(x: Any) -> Any:
+    return reuse(multiply, reuse(add, erf(x * ROOT_HALF), 1), 0.5)
+
+
+def _gelu_slope(x: Any) -> Any:
+    """``P(Z <= x) + x exp(-x**2 / 2) / sqrt(2 pi)``, the derivative of :func:`gelu`."""
+    bell = reuse(multiply, renew(exp, reuse(multiply, x * x, -0.5)), BELL)
+    return reuse(add, _normal_below(x), reuse(multiply, bell, x))
+
+
+gelu_slope = primitive(
+    _gelu_slope,
+    lambda g, y, a: g * exp(a * a * -0.5) * BELL * (2 - a * a),
+    needs="a",
+    rule=("g * (2 - a**2) * exp(-a**2 / 2) / sqrt(2 * pi)",),
+    gate="multiplies by the bell times 2 - a**2",
+    math="P(Z <= a) + a exp(-a**2 / 2) / sqrt(2 pi)",
+    name="gelu_slope",
+    elementwise=True,
+)
+gelu = primitive(
+    _gelu,
+    lambda g, y, a: reuse(multiply, gelu_slope(a), g),
+    needs="a",
+    rule=("g * gelu_slope(a)",),
+    gate="multiplies by P(Z <= a) + a times the bell",
+    math="a P(Z <= a)",
+    name="gelu",
+    elementwise=True,
+)
+
+
+def _gelu_tanh(x: Any) -> Any:
+    """``y = x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x**3))) / 2``, which is near :func:`gelu`.
+
+    Example:
+        >>> import minigrad as mg
+        >>> from minigrad.ops.fused import gelu_tanh
+        >>> round(gelu_tanh(mg.tensor(1.0)).item(), 4)
+        0.8412
+    """
+    return reuse(multiply, reuse(multiply, reuse(add, _bend(x), 1), 0.5), x)
+
+
+def _bend(x: Any) -> Any:
+    """``t = tanh(SCALE (x + CUBIC x**3))``."""
+    inner = reuse(multiply, reuse(add, reuse(multiply, x * x, CUBIC), 1), SCALE)
+    return renew(tanh, reuse(multiply, inner, x))
+
+
+def _gelu_tanh_slope(x: Any) -> Any:
+    """``(1 + t) / 2 + x (1 - t**2) u' / 2`` with t = tanh(u), the derivative of :func:`gelu_tanh`."""
+    t = _bend(x)
+    steep = reuse(multiply, reuse(add, reuse(multiply, t * t, -1), 1), x)
+    steep = reuse(multiply, steep, _bend_slope(x))
+    return reuse(multiply, reuse(add, reuse(add, t, 1), steep), 0.5)
+
+
+def _bend_slope(x: Any) -> Any:
+    """``u' = SCALE (1 + 3 CUBIC x**2)``."""
+    return reuse(add, reuse(multiply, x * x, 3 * CUBIC * SCALE), SCALE)
+
+
+def _gelu_tanh_bend(g: Any, y: Any, a: Any) -> Any:
+    """With u'' = 6 SCALE CUBIC a: ``(1 - t**2) (u' + a (u'' / 2 - t u'**2))``."""
+    t, slope = _bend(a), _bend_slope(a)
+    return g * (1 - t * t) * (slope + a * (a * (3 * SCALE * CUBIC) - t * slope * slope))
+
+
+gelu_tanh_slope = primitive(
+    _gelu_tanh_slope,
+    _gelu_tanh_bend,
+    needs="a",
+    rule=("g * (1 - t**2) * (u' + a * (u''/2 - t * u'**2))",),
+    gate="multiplies by the second derivative",
+    math="(1 + t) / 2 + a (1 - t**2) u' / 2, t = tanh(u)",
+    name="gelu_tanh_slope",
+    elementwise=True,
+)
+gelu_tanh = primitive(
+    _gelu_tanh,
+    lambda g, y, a: reuse(multiply, gelu_tanh_slope(a), g),
+    needs="a",
+    rule=("g * gelu_tanh_slope(a)",),
+    gate="multiplies by its slope",
+    math="a (1 + tanh(sqrt(2/pi) (a + 0.044715 a**3))) / 2",
+    name="gelu_tanh",
+    elementwise=True,
+)
+
+
+def _silu(x: Any) -> Any:
+    """``y = x sigmoid(x)``: Elfwing et al. 2018.
+
+    Example:
+        >>> import minigrad as mg
+        >>> from minigrad.ops.fused import silu
+        >>> round(silu(mg.tensor(1.0)).item(), 4)
+        0.7311
+    """
+    return reuse(multiply, sigmoid(x), x)
+
+
+def _silu_slope(x: Any) -> Any:
+    """``s + x s (1 - s)`` with s = sigmoid(x), the derivative of :func:`silu`."""
+    s = sigmoid(x)
+    return reuse(add, reuse(multiply, s - s * s, x), s)
+
+
+def _silu_bend(g: Any, y: Any, a: Any) -> Any:
+    s = sigmoid(a)
+    return g * (s - s * s) * (2 + a * (1 - s - s))
+
+
+silu_slope = primitive(
+    _silu_slope,
+    _silu_bend,
+    needs="a",
+    rule=("g * s * (1 - s) * (2 + a * (1 - 2*s))",),
+    gate="multiplies by the second derivative",
+    math="s + a s (1 - s), s = sigmoid(a)",
+    name="silu_slope",
+    elementwise=True,
+)
+silu: Operation = primitive(
+    _silu,
+    lambda g, y, a: reuse(multiply, silu_slope(a), g),
+    needs="a",
+    rule=("g * silu_slope(a)",),
+    gate="multiplies by s + a s (1 - s)",
+    math="a sigmoid(a)",
+    name="silu",
+    elementwise=True,
+)

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import Any
 
@@ -12,7 +13,8 @@ import numpy as np
 
 from minigrad import backend
 from minigrad.errors import ShapeError
-from minigrad.ops.elementwise import exp, where
+from minigrad.ops.blocks import in_rows, renew, reuse
+from minigrad.ops.elementwise import divide, exp, multiply, subtract, where
 from minigrad.ops.index import take_along_axis
 from minigrad.ops.shape import astype, broadcast_to, concat, flip, permute_dims
 from minigrad.primitive import Operation, primitive
@@ -344,15 +346,34 @@ def _finite(y: Any) -> Any:
     return where(y == -math.inf, 0, y)
 
 
+def _by_rows(f: Any) -> Any:
+    """``f(array, ..., axis)``, on some rows at a time where the axis is the last."""
+    in_turn = in_rows(f)
+
+    @functools.wraps(f)
+    def run(*args: Any) -> Any:
+        return (in_turn if args[-1] in (-1, args[0].ndim - 1) else f)(*args)
+
+    return run
+
+
+@_by_rows
 def _softmax(x: Any, axis: int) -> Any:
-    y = np.exp(x - _shift(x, axis))
-    return y / y.sum(axis=axis, keepdims=True)
+    y = renew(exp, x - _shift(x, axis))
+    return reuse(divide, y, y.sum(axis=axis, keepdims=True))
+
+
+@_by_rows
+def _softmax_rule(g: Any, y: Any, axis: int) -> Any:
+    part = g * y
+    return reuse(multiply, subtract(g, sum(part, axis, True)), y)
 
 
 _soft = primitive(
     _softmax,
-    lambda g, y, a, axis: y * (g - sum(g * y, axis, True)),
+    lambda g, y, a, axis: _softmax_rule(g, y, axis),
     needs="y",
+    rule=("y * (g - sum(g * y, axis, True))",),
     gate="vector to vector: Jacobian f_i (delta_ij - f_j)",
     math="exp(a) / sum of exp(a) over axis",
 )
@@ -371,16 +392,23 @@ def softmax(x: Any, axis: int = -1, temperature: float = 1.0) -> Any:
     return _soft(x if temperature == 1 else x / temperature, axis)
 
 
+@_by_rows
 def _log_softmax(x: Any, axis: int) -> Any:
     shifted = x - _shift(x, axis)
     with np.errstate(divide="ignore"):
-        return shifted - np.log(np.exp(shifted).sum(axis=axis, keepdims=True))
+        return reuse(subtract, shifted, np.log(np.exp(shifted).sum(axis=axis, keepdims=True)))
+
+
+@_by_rows
+def _log_softmax_rule(g: Any, y: Any, axis: int) -> Any:
+    return g - reuse(multiply, exp(y), sum(g, axis, True))
 
 
 _log_soft = primitive(
     _log_softmax,
-    lambda g, y, a, axis: g - exp(y) * sum(g, axis, True),
+    lambda g, y, a, axis: _log_softmax_rule(g, y, axis),
     needs="y",
+    rule=("g - exp(y) * sum(g, axis, True)",),
     gate="passes the gradient on, less softmax times its sum",
     math="a - log(sum of exp(a) over axis)",
 )

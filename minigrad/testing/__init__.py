@@ -1,4 +1,4 @@
-"""Tools for testing gradients: :func:`check_grads`, and Hypothesis strategies in :mod:`minigrad.testing.strategies`."""
+"""Tools for testing gradients: :func:`check_grads`, :func:`mark` for those derived by hand, and Hypothesis strategies in :mod:`minigrad.testing.strategies`."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import importlib
 from typing import Any
 
 from minigrad.testing.check import TOLERANCES, GradientError, Tolerance, check_grads
+from minigrad.testing.mark import Report, mark
 
-__all__ = ["TOLERANCES", "GradientError", "Tolerance", "check_grads", "strategies"]
+__all__ = ["TOLERANCES", "GradientError", "Report", "Tolerance", "check_grads", "mark", "strategies"]
 
 
 def __getattr__(name: str) -> Any:

@@ -1,0 +1,70 @@
+"""``python -m benchmarks``: all workloads, all contenders that are installed."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from benchmarks import instructions, report
+from benchmarks.contenders import CONTENDERS, REFERENCE
+from benchmarks.measure import Plan, race, serve
+from benchmarks.workloads import WORKLOADS
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Time over PyTorch's, workload by workload.")
+    parser.add_argument("--only", metavar="NAME", help=f"workloads, with commas between: {', '.join(WORKLOADS)}")
+    parser.add_argument("--contenders", metavar="NAME", help=f"PyTorch and these: {', '.join(CONTENDERS)}")
+    parser.add_argument("--quick", action="store_true", help="few short rounds in one process each: wider spread")
+    parser.add_argument("--rounds", type=int, default=Plan().rounds, help="default: %(default)s")
+    parser.add_argument("--processes", type=int, default=Plan().processes, help="fresh ones of each contender (default: %(default)s)")
+    parser.add_argument("--threads", type=int, default=Plan().threads, help="of every contender (default: %(default)s)")
+    parser.add_argument("--avx512", action="store_true", help="OPENBLAS_CORETYPE=SkylakeX in the processes of all contenders")
+    parser.add_argument("--json", metavar="FILE", help="write the figures")
+    parser.add_argument("--plot", metavar="FILE", help="draw them, as .png or .svg")
+    parser.add_argument("--write-docs", action="store_true", help="put the table into docs/performance.md")
+    parser.add_argument("--from", metavar="FILE", dest="source", help="measure nothing: take the figures from a JSON file")
+    parser.add_argument("--instructions", action="store_true", help="count instructions and compare with baseline.json")
+    parser.add_argument("--update", action="store_true", help="with --instructions: make what is counted the baseline")
+    parser.add_argument("--worker", nargs=3, metavar=("CONTENDER", "WORKLOAD", "THREADS"), help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.worker:
+        contender, workload, threads = options.worker
+        serve(contender, workload, int(threads))
+        return 0
+    if options.instructions:
+        return instructions.main(options.update)
+    if options.source:
+        found = json.loads(Path(options.source).read_text())
+    else:
+        names = _chosen(parser, "--contenders", options.contenders, CONTENDERS)
+        plan = Plan(options.rounds, options.processes, threads=options.threads, avx512=options.avx512)
+        if options.quick:
+            plan = plan._replace(rounds=5, processes=1, seconds=0.1)
+        found = report.machine(plan)
+        print(report.heading(found), flush=True)
+        for workload in _chosen(parser, "--only", options.only, WORKLOADS):
+            found["workloads"][workload] = race(workload, [REFERENCE, *(n for n in names if n != REFERENCE)], plan)
+            print("\n" + report.lines(found["workloads"][workload]), flush=True)
+        found["load"].append(report.load())
+    if options.json:
+        report.write(options.json, json.dumps(found, indent=1) + "\n")
+    if options.plot:
+        report.plot(found, options.plot)
+    if options.write_docs:
+        report.write_docs(found)
+    return int(any(a["fault"] for work in found["workloads"].values() for a in work["absent"].values()))
+
+
+def _chosen(parser: argparse.ArgumentParser, option: str, given: str | None, known: dict[str, object]) -> list[str]:
+    names = list(known) if given is None else [name.strip() for name in given.split(",")]
+    for name in names:
+        if name not in known:
+            parser.error(f"{option}: {name!r} is none of {', '.join(known)}")
+    return names
+
+
+if __name__ == "__main__":
+    sys.exit(main())

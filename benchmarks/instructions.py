@@ -1,0 +1,1 @@
+def main(update): return 0
