@@ -152,4 +152,4 @@ def permutation(x: Any, generator: np.random.Generator | None = None) -> Tensor:
     """
     whole = isinstance(x, (int, np.integer))
     drawn = _drawn(lambda: _leaf((generator or _GLOBAL).permutation(x if whole else len(x)), "int64", None))
-    return drawn if whole else asarray(x)[drawn]  # type: ignore[no-any-return]
+    return drawn if whole else asarray(x)[drawn]

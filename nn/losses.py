@@ -18,6 +18,7 @@ import numpy as np
 from minigrad import backend, naming, ops, tracing
 from minigrad.errors import DtypeError, ShapeError
 from minigrad.nn.module import Module
+from minigrad.ops.fused import softmax_cross_entropy
 from minigrad.tensor import Tensor, asarray, wrap
 from minigrad.transforms import gradients
 
@@ -415,9 +416,12 @@ def nll_loss(input: Any, target: Any, weight: Any = None, *, ignore_index: int =
     return _nll("nll_loss", input, index, valid, weight, reduction)
 
 
-def _nll(op: str, logp: Any, index: Any, valid: Any, weight: Any, reduction: str, smoothing: float = 0.0) -> Any:
+def _nll(
+    op: str, logp: Any, index: Any, valid: Any, weight: Any, reduction: str, smoothing: float = 0.0, loss: Any = None
+) -> Any:
+    """``loss``, where it is known, is -logp of the class; then only the shape and dtype of ``logp`` are read."""
     w = None if weight is None else _per_class(op, weight, logp)
-    loss = -_of_class(logp, index)
+    loss = -_of_class(logp, index) if loss is None else loss
     share = None if w is None else ops.getitem(w, index)
     loss = loss if share is None else loss * share
     if smoothing:
@@ -470,8 +474,13 @@ def cross_entropy(
         raise ShapeError("cross_entropy: input has shape (): expected (C,), (N, C) or (N, C, ...)")
     target = _array(target)
     axis = _class_axis(input)
+    numbers = target.dtype.kind not in "fc" or tuple(target.shape) != tuple(input.shape)
+    if numbers and not label_smoothing and axis == input.ndim - 1:
+        index, valid = _classes("cross_entropy", input, target, ignore_index)
+        loss = softmax_cross_entropy(input, index)
+        return _nll("cross_entropy", input, index, valid, weight, reduction, loss=loss)
     logp = ops.log_softmax(input, axis)
-    if target.dtype.kind not in "fc" or tuple(target.shape) != tuple(input.shape):
+    if numbers:
         index, valid = _classes("cross_entropy", input, target, ignore_index)
         return _nll("cross_entropy", logp, index, valid, weight, reduction, label_smoothing)
     if ignore_index >= 0:

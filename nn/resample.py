@@ -131,7 +131,7 @@ def interpolate(
         return _AREA[n](input, news)
     exact = scale_factor is None or bool(recompute_scale_factor)
     for axis, (old, new, a) in enumerate(zip(olds, news, asked), 2):
-        if new == old and (exact or a == 1):
+        if new == old:
             continue
         step = old / new if exact else 1 / a
         if kind == "nearest" and new % old == 0 and step * new == old:

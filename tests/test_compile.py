@@ -579,6 +579,7 @@ def test_every_into_is_its_operation():
     x[0, 0], x[1, 1] = np.nan, np.inf
     cases = {
         "matmul": [(x, y.T), (np.stack([x, y]), y.T), (np.stack([x, y]), np.stack([y.T, x.T]))],
+        "linear": [(x, y, y[:, 0]), (np.stack([x, y]), y, None), (x, y, y[:, 0].astype("float64")), (x, y, y[:, :5])],
         "sum": [(x, 0, False, None), (x, (0, 1), True, None), (x, None, False, None)],
         "max": [(x, 1, True), (x, 0, False)],
         "copy": [(x,), (x.T,)],
@@ -589,7 +590,7 @@ def test_every_into_is_its_operation():
     assert cases.keys() == emit.INTO.keys()
     with np.errstate(all="ignore"):
         for name, given_ in cases.items():
-            op = getattr(mg, name).op if hasattr(getattr(mg, name), "op") else _op(name)
+            op = getattr(mg, name).op if hasattr(getattr(mg, name, None), "op") else _op(name)
             for args in given_:
                 expected = np.asarray(op.forward(*args))
                 out = np.full_like(expected, 7)

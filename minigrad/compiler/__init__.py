@@ -100,7 +100,7 @@ class Compiled:
         """Run the step as it is, recording it; the second time, make the program."""
         inputs: list[Tensor] = []
         given = _rebuild((args, kwargs), inputs)
-        variant, result = _trace(self._step, *given, inputs)
+        variant, result = _trace(self._step, given[0], given[1], inputs)
         if earlier is not None:
             variants = self._candidates[key]
             if earlier in variants:

@@ -47,6 +47,13 @@ def _matmul_into(out: Any, a: Any, b: Any) -> Any:
     return np.matmul(a, b, out=out)
 
 
+def _linear_into(out: Any, x: Any, weight: Any, bias: Any) -> Any:
+    if bias is not None and bias.ndim > 1:  # it may have more axes than the product
+        return np.add(np.matmul(x, weight.T), bias, out)
+    _matmul_into(out, x, weight.T)
+    return out if bias is None else np.add(out, bias, out)
+
+
 def _sum_into(out: Any, x: Any, axis: Any, keepdims: bool, dtype: Any) -> Any:
     return np.add.reduce(x, axis=axis, dtype=dtype, out=out, keepdims=keepdims)
 
@@ -79,6 +86,7 @@ _BITS = {2: np.int16, 4: np.int32, 8: np.int64}
 
 INTO: dict[str, Callable[..., Any]] = {
     "matmul": _matmul_into,
+    "linear": _linear_into,
     "sum": _sum_into,
     "max": _max_into,
     "copy": _copy_into,
@@ -113,10 +121,12 @@ def takes_out(step: Instruction, p: Program) -> bool:
         return not step.params and any(isinstance(p.values[k].array, np.ndarray) for k in step.args)
     if step.op.name not in INTO or any(isinstance(q, Ref) for q in step.params):
         return False
+    if step.op.name == "linear" and len(p.values[step.args[0]].shape) < 2:
+        return False
     if step.op.name == "matmul" and (min(len(p.values[k].shape) for k in step.args) < 2 or not out.shape):
         return False
     if step.op.name == "where":
-        return out.dtype.kind == "f"
+        return bool(out.dtype.kind == "f")
     return step.op.name != "max" or len(step.params) == 2
 
 

@@ -53,15 +53,13 @@ def _lives(p: Program) -> dict[int, _Life]:
             root[s.out] = s.out if base is None else root.get(base, base)
         else:
             read = [s.value] if isinstance(s, Write) and s.value is not None else []
-        for k in read:
-            if root.get(k, k) in lives:
-                lives[root.get(k, k)].uses.append(at)
+        for r in {root.get(k, k) for k in read} & lives.keys():
+            lives[r].uses.append(at)
         if isinstance(s, Instruction) and root[s.out] == s.out and isinstance(p.values[s.out].array, np.ndarray):
             lives[s.out] = _Life(at, [], p.values[s.out].array.nbytes)
-    lasting = {s.value for s in p.steps if isinstance(s, Write)} | set(p.outputs)
-    for k in lasting:
-        if k is not None and root.get(k, k) in lives:
-            lives[root.get(k, k)].uses.append(len(p.steps))
+    lasting = {s.value for s in p.steps if isinstance(s, Write) and s.value is not None} | set(p.outputs)
+    for r in {root.get(k, k) for k in lasting} & lives.keys():
+        lives[r].uses.append(len(p.steps))
     return lives
 
 
