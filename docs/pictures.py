@@ -115,7 +115,7 @@ def multihead_attention() -> Any:
 def transformer() -> Any:
     """The transformer of "Attention is all you need": six equal layers are one that repeats."""
     model = models.Seq2SeqTransformer(50, 50, d_model=32, nhead=4, dim_feedforward=64)
-    source, target = mg.random.randint((2, 9)), mg.random.randint((2, 7))
+    source, target = mg.random.randint(3, 50, (2, 9)), mg.random.randint(3, 50, (2, 7))
     loss = mg.mean(model(source, target) ** 2)
     loss.backward()
     return viz.draw(loss, title="Encoder and decoder, six layers each")
@@ -124,7 +124,7 @@ def transformer() -> Any:
 def gpt() -> Any:
     """A GPT of twelve blocks, one of them opened."""
     model = models.GPT(vocab_size=65, block_size=32, n_layer=12, n_head=4, n_embd=32)
-    tokens = mg.random.randint((2, 17))
+    tokens = mg.random.randint(0, 65, (2, 17))
     logits = model(tokens[:, :-1])
     loss = F.cross_entropy(mg.reshape(logits, (-1, 65)), mg.reshape(tokens[:, 1:], -1))
     loss.backward()
@@ -134,7 +134,7 @@ def gpt() -> Any:
 def seq2seq() -> Any:
     """Translation with attention: an encoder in both directions, and a decoder that looks back at each of its steps."""
     model = models.Seq2Seq(source_size=20, target_size=20, embedding_dim=8, hidden_size=12)
-    source, target = mg.random.randint((2, 6)), mg.random.randint((2, 5))
+    source, target = mg.random.randint(3, 20, (2, 6)), mg.random.randint(3, 20, (2, 5))
     loss = mg.mean(model(source, target) ** 2)
     loss.backward()
     return viz.draw(loss, title="Sequence to sequence with attention")
@@ -215,7 +215,7 @@ def vanishing() -> Any:
 
 def memory() -> Any:
     """What LeNet-5 keeps for its backward pass, and when it lets go."""
-    images, labels = mg.random.normal((64, 1, 32, 32)), mg.random.randint((64,))
+    images, labels = mg.random.normal((64, 1, 32, 32)), mg.random.randint(0, 10, (64,))
     loss = F.cross_entropy(models.LeNet5()(images), labels)
     return viz.memory(loss)
 

@@ -260,8 +260,9 @@ def pull_back(
             extra, op = node.extra, node.op
             if extra is not None:
                 for hook in list(extra.hooks.values()):
-                    g = hook(g)
-                    masks.pop(node, None)  # what it returned is nobody's untaken branch
+                    given, g = g, hook(g)
+                    if g is not given:
+                        masks.pop(node, None)  # what it returned is nobody's untaken branch
                 if extra.retain:
                     finished[node] = g
             if op is None or (targets and node in targets):

@@ -36,10 +36,11 @@ from minigrad.nn.activation import (
 from minigrad.nn.attention import AdditiveAttention, LearnedPositionalEncoding, MultiheadAttention, SinusoidalPositionalEncoding
 from minigrad.nn.container import ModuleDict, ModuleList, ParameterDict, ParameterList, Sequential
 from minigrad.nn.conv import Conv1d, Conv2d, Conv3d, ConvTranspose1d, ConvTranspose2d, ConvTranspose3d
+from minigrad.nn.ctc import CTCLoss
 from minigrad.nn.data import ArrayDataset, batches
 from minigrad.nn.distance import CosineSimilarity, PairwiseDistance, TripletMarginWithDistanceLoss
 from minigrad.nn.dropout import AlphaDropout, Dropout, Dropout1d, Dropout2d, Dropout3d, FeatureAlphaDropout, GaussianNoise
-from minigrad.nn.embedding import Embedding
+from minigrad.nn.embedding import Embedding, EmbeddingBag
 from minigrad.nn.linear import Bilinear, DropConnect, Identity, Linear, Maxout
 from minigrad.nn.losses import (
     BCELoss,
@@ -165,6 +166,7 @@ __all__ = [
     "BatchNorm2d",
     "BatchNorm3d",
     "Bilinear",
+    "CTCLoss",
     "ChannelShuffle",
     "CircularPad1d",
     "CircularPad2d",
@@ -187,6 +189,7 @@ __all__ = [
     "Dropout2d",
     "Dropout3d",
     "Embedding",
+    "EmbeddingBag",
     "FeatureAlphaDropout",
     "Flatten",
     "Fold",

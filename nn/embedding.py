@@ -79,3 +79,51 @@ class Embedding(Module):
         shown = {"padding_idx": None, "max_norm": None, "norm_type": 2.0, "scale_grad_by_freq": False}
         rest = [f"{name}={getattr(self, name)}" for name, default in shown.items() if getattr(self, name) != default]
         return ", ".join([str(self.num_embeddings), str(self.embedding_dim), *rest])
+
+
+class EmbeddingBag(Embedding):
+    """Sums, means or maxima of rows of a table, one per bag: (B, N) integers, or (M,) with offsets, to (B, embedding_dim).
+
+    Args:
+        num_embeddings: how many rows.
+        embedding_dim: their length.
+        max_norm: rows that are looked up and longer than this are shortened to it.
+        norm_type: p of that norm.
+        scale_grad_by_freq: divide a row's gradient by how often it was looked up in the batch.
+        mode: ``"sum"``, ``"mean"`` or ``"max"``; an empty bag gives zeros.
+        sparse: gradients are dense here, so only False.
+        include_last_offset: whether the last offset only says where the last bag ends.
+        padding_idx: a row that is passed over, zero at first.
+        device: where the table goes.
+        dtype: its dtype.
+
+    Attributes:
+        weight: (num_embeddings, embedding_dim), at first N(0, 1).
+
+    Example:
+        >>> import minigrad as mg
+        >>> from minigrad import nn
+        >>> nn.EmbeddingBag(10, 3)(mg.tensor([1, 2, 4, 3]), mg.tensor([0, 3])).shape
+        (2, 3)
+    """
+
+    def __init__(
+        self, num_embeddings: int, embedding_dim: int, max_norm: float | None = None, norm_type: float = 2.0,
+        scale_grad_by_freq: bool = False, mode: str = "mean", sparse: bool = False, _weight: Any = None,
+        include_last_offset: bool = False, padding_idx: int | None = None, device: str | None = None, dtype: Any = None,
+        *, _freeze: bool = False,
+    ) -> None:  # fmt: skip
+        super().__init__(
+            num_embeddings, embedding_dim, padding_idx, max_norm, norm_type, scale_grad_by_freq, sparse, _weight, _freeze, device,
+            dtype,
+        )  # fmt: skip
+        self.mode, self.include_last_offset = mode, include_last_offset
+
+    def forward(self, input: Any, offsets: Any = None, per_sample_weights: Any = None) -> Any:
+        return F.embedding_bag(
+            input, self.weight, offsets, self.max_norm, self.norm_type, self.scale_grad_by_freq, self.mode, self.sparse,
+            per_sample_weights, self.include_last_offset, self.padding_idx,
+        )  # fmt: skip
+
+    def extra_repr(self) -> str:
+        return f"{super().extra_repr()}, mode={self.mode!r}"

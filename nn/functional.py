@@ -12,9 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from minigrad import ops, random, tracing
+from minigrad import backend, ops, random, tracing
 from minigrad.errors import DtypeError, ShapeError
 from minigrad.modes import no_grad
+from minigrad.nn.ctc import ctc_loss
 from minigrad.nn.distance import cosine_similarity, pairwise_distance, pdist, triplet_margin_with_distance_loss
 from minigrad.nn.losses import (
     binary_cross_entropy,
@@ -57,7 +58,6 @@ from minigrad.nn.windows import (
     max_unpool2d,
     max_unpool3d,
 )
-from minigrad.ops import fused
 from minigrad.ops import (
     adaptive_avg_pool1d,
     adaptive_avg_pool2d,
@@ -72,6 +72,7 @@ from minigrad.ops import (
     conv_transpose2d,
     conv_transpose3d,
     fold,
+    fused,
     max_pool1d,
     max_pool2d,
     max_pool3d,
@@ -110,6 +111,7 @@ __all__ = [
     "cosine_embedding_loss",
     "cosine_similarity",
     "cross_entropy",
+    "ctc_loss",
     "dropout",
     "dropout1d",
     "dropout2d",
@@ -118,6 +120,7 @@ __all__ = [
     "elbo",
     "elu",
     "embedding",
+    "embedding_bag",
     "feature_alpha_dropout",
     "flatten",
     "fold",
@@ -288,6 +291,79 @@ def _shorten(weight: Tensor, used: Any, max_norm: float, norm_type: float) -> No
     # The small number is PyTorch's: it keeps a shortened row from being a rounding error too long the next time.
     table[used] = np.where(norms > max_norm, table[used] * (max_norm / (norms + 1e-7)), table[used])
     weight._data = table
+
+
+def embedding_bag(
+    input: Any, weight: Any, offsets: Any = None, max_norm: float | None = None, norm_type: float = 2.0,
+    scale_grad_by_freq: bool = False, mode: str = "mean", sparse: bool = False, per_sample_weights: Any = None,
+    include_last_offset: bool = False, padding_idx: int | None = None,
+) -> Any:  # fmt: skip
+    """Sums, means or maxima of rows of a table, one per bag: (B, N) integers, or (M,) with offsets, to (B, dim).
+
+    Args:
+        input: row numbers: bags of one size, or all bags one after the other.
+        weight: (rows, dim).
+        offsets: of flat numbers: where each bag begins.
+        max_norm: as for :func:`embedding`, as are the next two.
+        norm_type: as above.
+        scale_grad_by_freq: as above.
+        mode: ``"sum"``, ``"mean"`` or ``"max"``; an empty bag gives zeros.
+        sparse: gradients are dense here, so only False.
+        per_sample_weights: of the shape of ``input``: factors on the rows, for ``"sum"``.
+        include_last_offset: whether the last offset only says where the last bag ends.
+        padding_idx: a row that is passed over.
+
+    Raises:
+        ValueError: for another mode, or arguments that do not go together.
+        ShapeError: if shapes do not fit.
+
+    Example:
+        >>> import minigrad as mg
+        >>> from minigrad.nn import functional as F  # noqa: N812
+        >>> table = mg.tensor([[1.0], [2.0], [4.0]])
+        >>> F.embedding_bag(mg.tensor([0, 2, 1]), table, mg.tensor([0, 2]), mode="sum").tolist()
+        [[5.0], [2.0]]
+    """
+    op, input = "embedding_bag", asarray(input)
+    if mode not in ("sum", "mean", "max"):
+        raise ValueError(f"{op}: mode={mode!r}: expected sum, mean or max")
+    if per_sample_weights is not None and (mode != "sum" or tuple(per_sample_weights.shape) != tuple(input.shape)):
+        raise ValueError(f"{op}: per_sample_weights are for mode='sum', one per number of shape {tuple(input.shape)}")
+    if input.ndim not in (1, 2) or (input.ndim == 1) != (offsets is not None):
+        raise ShapeError(f"{op}: expected numbers (B, N), or (M,) with offsets; got shape {tuple(input.shape)}")
+    rows = embedding(input, weight, None, max_norm, norm_type, scale_grad_by_freq, sparse)
+    if per_sample_weights is not None:
+        rows = rows * ops.expand_dims(per_sample_weights, axis=-1)
+    here = np.ones(input.shape, bool)
+    if offsets is not None:
+        at, here = _bags(input.size, offsets, include_last_offset)
+        input, rows = ops.take(input, at, 0), ops.take(rows, at, 0)
+    if padding_idx is not None:
+        here = (input != padding_idx % weight.shape[0]) & here
+    count = ops.expand_dims(ops.sum(ops.astype(asarray(here), "int64"), axis=1), axis=1)
+    here = ops.expand_dims(here, axis=2)
+    if mode == "max":
+        if rows.shape[1] == 0:
+            return ops.sum(rows, 1)
+        return ops.where(count > 0, ops.max(ops.where(here, rows, -math.inf), axis=1), 0.0)
+    total = ops.sum(ops.where(here, rows, 0.0), 1)
+    return total if mode == "sum" else total / ops.astype(ops.maximum(count, 1), total.dtype)
+
+
+def _bags(size: int, offsets: Any, include_last_offset: bool) -> tuple[Any, Any]:
+    """Bags of several sizes as a matrix of positions, and which of its places are filled."""
+    raw = asarray(offsets)._data
+    tracing.guard(raw, lambda a: a.tolist())
+    starts = backend.to_numpy(raw)
+    starts, ends = (starts[:-1], starts[1:]) if include_last_offset else (starts, np.append(starts[1:], size))
+    if starts.ndim != 1 or (starts.size and (starts[0] != 0 or (ends < starts).any() or ends[-1] != size)):
+        raise ShapeError(
+            f"embedding_bag: offsets {raw.tolist()} for {size} numbers: expected to begin with 0 and to rise, and with "
+            f"include_last_offset to end with {size}"
+        )
+    places = starts[:, None] + np.arange((ends - starts).max(initial=0))
+    here = places < ends[:, None]
+    return np.where(here, places, 0), here
 
 
 def one_hot(tensor: Any, num_classes: int = -1) -> Any:

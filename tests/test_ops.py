@@ -606,10 +606,13 @@ RENAMED = {
     "power": "pow", "equal": "eq", "not_equal": "ne", "less": "lt", "less_equal": "le", "greater": "gt", "greater_equal": "ge",
     "max": "amax", "min": "amin", "bitwise_invert": "bitwise_not",
 }  # fmt: skip
-UNLIKE = {"prod", "cumulative_prod", "cumulative_sum", "concat", "stack", "copy", "gather", "pad", "positive", "place", "cross"}
+UNLIKE = {"gelu_slope", "gelu_tanh_slope", "silu_slope", "prod", "cumulative_prod", "cumulative_sum", "concat", "stack", "copy", "gather", "pad", "positive", "place", "cross"}
 """Rows whose namesakes in PyTorch are missing, take other arguments, or do something else; some have a line below."""
 TORCH: dict[str, str] = {
     "softplus": "torch.nn.functional.softplus(a)",
+    "gelu": "torch.nn.functional.gelu(a)",
+    "gelu_tanh": "torch.nn.functional.gelu(a, approximate='tanh')",
+    "silu": "torch.nn.functional.silu(a)",
     "logsumexp": "torch.logsumexp(a, tuple(range(a.ndim)) if axis is None else axis, keepdim=keepdims)",
     "softmax": "torch.softmax(a / temperature, axis)",
     "log_softmax": "torch.log_softmax(a / temperature, axis)",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import linecache
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
@@ -75,7 +75,8 @@ class Look:
 
     def fitted(self, r: Records) -> Look:
         """This look, with the widths of arrows measured against the largest contribution among the records."""
-        norms = (norm(e.contribution) for e in r.edges if e.contribution is not None and e.contribution.size)
+        norms = [norm(e.contribution) for e in r.edges if e.contribution is not None and e.contribution.size]
+        norms += [b.norm for b in r.bundles if b.norm is not None and not b.lag]
         return replace(self, largest=max((n for n in norms if math.isfinite(n)), default=0.0))
 
 
@@ -199,8 +200,8 @@ def _point(text: str, size: int, colour: str) -> str:
 
 
 # Arrows
-def arrow(e: Edge, start: str, look: Look, straight: bool) -> str:
-    """The statement that draws one use of a value."""
+def arrow(e: Edge, start: str, look: Look, placed: Sequence[str] = ()) -> str:
+    """The statement that draws one use of a value, with attributes that tell Graphviz where."""
     told = []
     kind = tone(e.contribution)
     colour = ARROWS[kind][1].partition(":")[0] if kind in ("positive", "negative") else BACKWARD
@@ -211,10 +212,10 @@ def arrow(e: Edge, start: str, look: Look, straight: bool) -> str:
     told = [look.labels[e.target, e.operand]] if (e.target, e.operand) in look.labels else told
     label = "<BR/>".join([f"&#160;{text}&#160;" for text in told] + [CLEAR] * bool(told))
     attributes = [f"label=<{label}>"] if label else []
-    attributes += ["weight=4"] if straight else []
+    attributes += placed
     if kind and e.contribution is not None:
         _, line, style = ARROWS[kind]
-        attributes += [f'color="{line}" style={style} penwidth={width(e.contribution, look.largest):g} class="{kind}"']
+        attributes += [f'color="{line}" style={style} penwidth={width(norm(e.contribution), look.largest):g} class="{kind}"']
     attributes += ["dir=back"] if look.flow == "backward" else []
     if e.rule:
         attributes.append(f"tooltip={quote(f'operand {e.operand + 1}: {e.rule}')}")
@@ -241,13 +242,12 @@ def tone(array: Array | None) -> str:
 
 def norm(array: Array) -> float:
     """The Euclidean norm, of the largest entry times what is left so that squares neither overflow nor vanish."""
-    most = float(np.abs(array).max())
+    most = float(np.abs(array).max()) if array.size else 0.0
     return most * float(np.linalg.norm((np.abs(array) / most).ravel())) if 0 < most < math.inf else most
 
 
-def width(contribution: Array, largest: float) -> float:
-    """The width of an arrow: linear in the logarithm of how the contribution's norm compares with the largest."""
-    own = norm(contribution) if contribution.size else 0.0
+def width(own: float, largest: float) -> float:
+    """The width of an arrow, by the norm of its contribution: linear in the logarithm of how it compares with the largest."""
     if not own or not largest:
         return THIN
     if not math.isfinite(own):

@@ -16,6 +16,8 @@ import inspect
 import keyword
 import math
 import re
+import sys
+import textwrap
 import types
 from collections import Counter
 from collections.abc import Callable
@@ -27,6 +29,7 @@ import numpy as np
 from minigrad import backend
 from minigrad.errors import MinigradError
 from minigrad.graph import Absent, Handle, Node, passes
+from minigrad.ops.blocks import in_pieces, in_rows, renew, reuse
 from minigrad.ops.elementwise import where
 from minigrad.ops.index import SLOT
 from minigrad.viz import formula
@@ -40,6 +43,12 @@ WIDTH = 100
 INFIX = {np.add: ast.Add, np.subtract: ast.Sub, np.multiply: ast.Mult, np.divide: ast.Div}
 USUAL = {("axis", None), ("keepdims", False), ("dtype", None), ("correction", 0)}
 """Keyword arguments of NumPy's methods that say nothing."""
+PLAIN: dict[Any, str] = {
+    backend.namespace: "def {name}(array):\n    return np",
+    reuse: "def {name}(operation, fresh, other):\n    return operation(fresh, other)",
+    renew: "def {name}(operation, fresh):\n    return operation(fresh)",
+}
+"""What stands for functions that serve other libraries, or speed alone."""
 MODULES = {"numpy": "np"}
 TAKEN = {*keyword.kwlist, *keyword.softkwlist, *dir(builtins), "np", "math", "data", "g"}
 
@@ -212,8 +221,8 @@ class Helpers:
             self.constants.append(f'{name} = "where an array stands in an index"')
         elif value is Handle:
             self.constants.append(f"{name} = ()  # a plain array is no tensor: isinstance(x, ()) is False")
-        elif value is backend.namespace:
-            self.functions[name] = f"def {name}(array):\n    return np"
+        elif callable(value) and not isinstance(value, type) and value in PLAIN:
+            self.functions[name] = PLAIN[value].format(name=name)
         elif isinstance(value, type) and issubclass(value, BaseException):
             base = next(k for k in value.__mro__ if k.__module__ == "builtins")
             self.constants.append(f"{name} = {base.__name__}")
@@ -225,6 +234,9 @@ class Helpers:
         elif isinstance(value, type) and value.__module__ in ("typing", "collections.abc"):
             self.imports[value.__module__] = f"import {value.__module__}"
             self.constants.append(f"{name} = {value.__module__}.{value.__name__}")
+        elif isinstance(value, type) and value.__module__.startswith("minigrad"):
+            self.functions[name] = ""
+            self.functions[name] = self.class_(name, value)
         elif inspect.isbuiltin(value) and value.__module__ in ("math", "operator"):
             self.imports[value.__module__] = f"import {value.__module__}"
             self.constants.append(f"{name} = {value.__module__}.{value.__name__}")
@@ -240,6 +252,15 @@ class Helpers:
         found = _Bare().visit(found)
         if isinstance(found, ast.Lambda):
             found = ast.FunctionDef(name, found.args, [ast.Return(found.body)], [], type_params=[])
+        found.name = name
+        return ast.unparse(ast.fix_missing_locations(found))
+
+    def class_(self, name: str, kind: type) -> str:
+        """The source text of a class, likewise."""
+        tree: Any = ast.parse(textwrap.dedent(inspect.getsource(kind))).body[0]
+        bound = _bound(tree)
+        self.bound |= bound
+        found = _Bare().visit(_Resolve(self, vars(sys.modules[kind.__module__]), bound).visit(tree))
         found.name = name
         return ast.unparse(ast.fix_missing_locations(found))
 
@@ -365,11 +386,16 @@ class _Resolve(ast.NodeTransformer):
         return _parse(literal(value)) if type(value) in (int, bool) else self.helpers.expression(value, node.id)
 
     def visit_Attribute(self, node: ast.Attribute) -> ast.expr:
+        if ast.unparse(node).endswith(".op.forward") and isinstance(node.value, ast.Attribute):
+            return self.visit(node.value.value)  # type: ignore[no-any-return]
         if isinstance(node.value, ast.Name) and node.value.id not in self.bound:
             module = self.known.get(node.value.id)
             if isinstance(module, types.ModuleType) and module.__name__.startswith("minigrad"):
                 return self.helpers.expression(getattr(module, node.attr), node.attr)
         return self.generic_visit(node)  # type: ignore[return-value]
+
+    def is_for_speed(self, decorator: ast.expr) -> bool:
+        return isinstance(decorator, ast.Name) and self.known.get(decorator.id) in (in_rows, in_pieces)
 
     def visit_arg(self, node: ast.arg) -> ast.arg:
         node.annotation = None
@@ -377,6 +403,7 @@ class _Resolve(ast.NodeTransformer):
 
     def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.FunctionDef:
         node.returns = None
+        node.decorator_list = [d for d in node.decorator_list if not self.is_for_speed(d)]
         return self.generic_visit(node)  # type: ignore[return-value]
 
     def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.stmt:

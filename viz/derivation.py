@@ -44,8 +44,8 @@ class Derivation:
     @cached_property
     def align(self) -> str:
         """The same as the body of an ``align*`` environment, for a document of your own (it needs amsmath and amssymb)."""
-        lines = [*self._latex.forward(), *self._latex.backward()]
-        return "\\begin{align*}\n" + " \\\\\n".join(lines) + "\n\\end{align*}\n"
+        forward, backward = (" \\\\\n".join(lines) for lines in (self._latex.forward(), self._latex.backward()))
+        return f"\\begin{{align*}}\n{forward} \\\\[2ex]\n{backward}\n\\end{{align*}}\n"
 
     @cached_property
     def latex(self) -> str:
@@ -243,7 +243,7 @@ class _Writer:
         for step in self.found.steps:
             op = step.node.op
             letters, shown = formula.operands(op), [self.operand(text) for text in step.operands]
-            if _is_expression(op.math) and set(_names(op.math)) <= {*letters, *formula.FUNCTIONS, "sqrt", "floor"}:
+            if is_expression(op.math) and set(_names(op.math)) <= {*letters, *formula.FUNCTIONS, "sqrt", "floor"}:
                 told = style.formula(op.math, _parenthesised(op.math, dict(zip(letters, shown))))
             else:
                 asked = formula.parameters(op, step.node.params)
@@ -285,10 +285,11 @@ class _Writer:
         symbols |= {"g": upstream, "y": style.symbol(self.found.names[node]), **dict(zip(formula.operands(op), operands))}
         if op.rules[pull.i] is passes:
             told = upstream
-        elif _is_expression(rule):
+        elif is_expression(rule):
             told = style.formula(rule, symbols)
         else:
-            told = f"{style.words(f'{op.name} rule')}({upstream}{style.words(': ' + rule) if rule else ''})"
+            parts = re.split(r"\bg\b", rule or f"the rule of {op.name} applied to g")
+            told = upstream.join(style.words(part) if part else "" for part in parts)
         if pull.axes:
             told = style.summed(told, f"ax{'es' if len(pull.axes) > 1 else 'is'} {', '.join(map(str, pull.axes))}")
         return f"({told})" if several and told.startswith("-") else told
@@ -321,7 +322,7 @@ class _Writer:
         return rows[0][0] if array.ndim == 0 else self.style.array(rows, array.ndim)
 
 
-def _is_expression(text: str) -> bool:
+def is_expression(text: str) -> bool:
     try:
         tree = ast.parse(text, mode="eval").body
     except SyntaxError:

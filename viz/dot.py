@@ -15,7 +15,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from minigrad.viz import boxes, frames, legend, mermaid, tikz
+from minigrad.compiler import Compiled
+from minigrad.viz import boxes, frames, legend, mermaid, program, tikz
 from minigrad.viz import format as fmt
 from minigrad.viz.boxes import BACKWARD, FAINT, FONT, INK, KINDS, LINE, SHOW, SHOWN, Arrays, Edges, Flow, Look
 from minigrad.viz.failure import failure
@@ -154,7 +155,8 @@ def draw(
     Args:
         t: a Tensor, before or after ``t.backward()``. Before it, there are no gradients to show. Or a list of Tensors: what all
             of them were made from, with the sum of their gradients. Or an error that an operation raised: the graph up to
-            there, the operation that failed, and the shapes that it was given.
+            there, the operation that failed, and the shapes that it was given. Or what :func:`minigrad.compile` returned, after
+            its second call: its newest program.
         gradient: the upstream gradient to start from. By default the one that ``t.backward()`` started from, or 1 for a scalar.
         backward: True computes gradients for the drawing only (no ``.grad`` changes); False leaves them out.
         edges: what to write on the arrows: "contribution", "local" (the local gradient), "both" or "none".
@@ -191,6 +193,8 @@ def draw(
         >>> "<B>q</B>" in drawing.source
         True
     """
+    if isinstance(t, Compiled):
+        return Drawing(program.source(t, title))
     words = {"rankdir": (rankdir or "LR", Rankdir), "edges": (edges, Edges), "flow": (flow, Flow), "arrays": (arrays, Arrays)}
     for argument, (word, allowed) in words.items():
         if word not in get_args(allowed):
@@ -261,7 +265,8 @@ def source(r: Records, look: Look) -> str:
         body.append(f'  more [label="{text}" {KINDS["hidden"][1]} fontcolor="{FAINT}"]')
         body += [f"  more -> {cut} [style=dotted]" for cut in r.cut]
         body += [f"  {v.id} -> more [style=dotted]" for v in r.values if v.unseen]
-    made = _path(r)
+    made, reached = _path(r)
+    before = {} if rough else frames.before(r, layers, made)
     repeats = {v.id: 1 for v in r.values} | {g.id: g.repeat for g in r.groups}
     references: dict[tuple[str, str], str] = {}
     for e in _uses(r):
@@ -271,7 +276,8 @@ def source(r: Records, look: Look) -> str:
             if start == f"r{len(references) - 1}":
                 label = f"<I>{escape(fmt.plain(names[e.source]))}</I>"
                 body.append(f"  {start} [label=<{label}> {KINDS['reference'][1]}]")
-        straight = e.source in made
+        straight = ["weight=4"] if e.source in made else []
+        straight += [f"minlen={n + 1}"] if e.source in reached and (n := before.get((e.source, e.target), 0)) else []
         body.append(
             boxes.arrow(e, start, look, straight)
             if isinstance(e, Edge)
@@ -284,8 +290,10 @@ def _uses(r: Records) -> list[Edge | Bundle]:
     return [*r.edges, *r.bundles]
 
 
-def _path(r: Records) -> set[str]:
-    """What stands on the path from the data to the output, which runs straight; what is made of parameters alone stands beside it."""
+def _path(r: Records) -> tuple[set[str], set[str]]:
+    """What stands on the path from the data to the output, which runs straight, without and with the data; what is made of
+    parameters alone stands beside it.
+    """
     made = {v.id for v in r.values if v.op} | {g.id for g in r.groups if g.operations}
     reached = {v.id for v in r.values if v.kind == "input"} | {g.id for g in r.groups if g.kind == "constants"}
     users: dict[str, list[str]] = defaultdict(list)
@@ -296,7 +304,7 @@ def _path(r: Records) -> set[str]:
         new = set(users[waiting.pop()]) - reached
         reached |= new
         waiting += new
-    return made & reached if r.output in reached else made
+    return (made & reached, reached) if r.output in reached else (made, made)
 
 
 def _layers(r: Records) -> dict[str, int]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 
 from minigrad.viz import format as fmt
 from minigrad.viz.boxes import ARROWS, BACKWARD, CLEAR, FAINT, FORWARD, INK, LINE, Look, quote, tone, width
@@ -30,8 +31,8 @@ FRAMES = {
     "module": f'style="rounded,filled" fillcolor="#00000008" color="{LINE}" penwidth=1',
 }
 LOOP = f'color="{FORWARD}" fontcolor="{FORWARD}" penwidth=2 constraint=false'
-BESIDE = 75
-"""Half the width of most boxes, in points."""
+LETTER, CLEARANCE = 5.8, 14
+"""About the width of a letter of a frame's name, and of what separates the name from the arrow that enters, in points."""
 MADE = 3
 """How many kinds of operations a box lists."""
 
@@ -139,7 +140,8 @@ def frame(g: Group, down: bool) -> list[str]:
     )
     lines = [head, *(f'<FONT POINT-SIZE="9" COLOR="{FAINT}">{escape(text)}</FONT>' for text in counts(g))]
     side = "r" if down else "l"
-    room = f'<TD WIDTH="{BESIDE}"></TD>' * down
+    beside = round(LETTER * (len(f"{name}  {kind}" if name and kind else name or kind))) + CLEARANCE
+    room = f'<TD WIDTH="{beside}"></TD>' * down
     table = "".join(f'<TR>{room}<TD ALIGN="LEFT">{line}</TD></TR>' for line in lines if line)
     table = f'<<TABLE BORDER="0" CELLSPACING="0" CELLPADDING="0">{table}</TABLE>>'
     return [
@@ -171,7 +173,43 @@ def nested(r: Records, statements: Mapping[str, Iterable[str]], down: bool) -> l
 
 
 # Arrows
-def bundle(b: Bundle, look: Look, repeats: Mapping[str, int], straight: bool) -> str:
+def before(r: Records, layers: Mapping[str, int], made: AbstractSet[str]) -> dict[tuple[str, str], int]:
+    """For arrows that enter a frame: how many layers the frame begins before the box that they end at.
+
+    What is made of parameters alone stands there. An arrow that much longer keeps a frame clear of those before it, so that
+    they stand in a row, and not as stairs.
+    """
+    around: dict[str, list[str]] = {"": []}
+    for g in r.groups:  # those outside first
+        if g.frame:
+            around[g.id] = [g.id, *around[g.group]]
+    inside = {v.id: around[v.group] for v in r.values} | {g.id: around[g.group] for g in r.groups if not g.frame}
+    operands: dict[str, list[str]] = defaultdict(list)
+    uses = [(e.source, e.target) for e in r.edges] + [(b.source, b.target) for b in r.bundles if not b.lag]
+    for source, target in uses:
+        if source not in made and inside[source]:
+            operands[target].append(source)
+    ahead: dict[str, dict[str, int]] = {}
+    begins: dict[str, list[tuple[int, int]]] = defaultdict(list)
+    for key in sorted(operands, key=layers.__getitem__):
+        ahead[key] = {
+            f: 1 + max(ahead.get(o, {}).get(f, 0) for o in operands[key] if f in inside[o])
+            for f in inside[key]
+            if any(f in inside[o] for o in operands[key])
+        }
+        if key in made:
+            for f, n in ahead[key].items():
+                begins[f].append((layers[key], n))
+    found = {}
+    for source, target in uses:
+        entered = [f for f in inside[target] if f not in inside[source]]
+        found[source, target] = max(
+            (n + layers[target] - layer for f in entered for layer, n in begins[f] if layer >= layers[target]), default=0
+        )
+    return found
+
+
+def bundle(b: Bundle, look: Look, repeats: Mapping[str, int], placed: Sequence[str] = ()) -> str:
     """The statement that draws a bundle."""
     told = []
     if b.lag:
@@ -188,11 +226,10 @@ def bundle(b: Bundle, look: Look, repeats: Mapping[str, int], straight: bool) ->
     if b.norm is not None and not b.lag:
         kind = tone(b.contribution) if b.contribution is not None else "array" if math.isfinite(b.norm) else "nonfinite"
         _, line, dashes = ARROWS[kind]
-        thick = width(b.contribution, look.largest) if b.contribution is not None else 1.2
-        style = f'color="{line}" style={dashes} penwidth={thick:g} class="{kind}"'
+        style = f'color="{line}" style={dashes} penwidth={width(b.norm, look.largest):g} class="{kind}"'
     label = "<BR/>".join([f"&#160;{text}&#160;" for text in told] + [CLEAR] * bool(told))
     attributes = [f"label=<{label}>"] if label else []
-    attributes += ["weight=4"] if straight else []
+    attributes += () if b.lag else placed
     attributes += [style] if style else []
     attributes += ["dir=back"] if look.flow == "backward" else []
     uses = f"{b.count:,} use{'s' * (b.count > 1)}" + (f", {b.lag} step{'s' * (b.lag > 1)} later" if b.lag else "")

@@ -120,7 +120,7 @@ class _Columns:
         self.taps = (1, *kernel[1:]) if shifted else kernel
         self.depth = C // groups * prod(self.taps)
         self.together = min(N, -(-RUN // out[-1])) if out[-1] < RUN else 1
-        row = C * prod(self.taps) * self.area * self.together * itemsize
+        row = max(1, C * prod(self.taps) * self.area * self.together * itemsize)
         rows = max(1, min(out[0], BUFFER // row - self.halo))
         rows = -(-out[0] // -(-out[0] // rows))
         bands = [(r, min(r + rows, out[0])) for r in range(0, out[0], rows)]

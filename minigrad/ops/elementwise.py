@@ -96,6 +96,10 @@ divide = primitive(
 negative = primitive(np.negative, lambda g, y, a: -g, needs="", gate="negates the gradient", math="-a")
 positive = primitive(np.positive, passes, needs="", gate="passes the gradient on", math="+a")
 square = primitive(np.square, lambda g, y, a: g * (a + a), needs="a", gate="multiplies by 2a", math="a**2")
+cbrt = primitive(
+    np.cbrt, lambda g, y, a: g / (3 * y * y), needs="y", gate="divides by three times its squared output", math="a**(1/3)",
+    kink="at 0: inf", name="cbrt",
+)  # fmt: skip
 sqrt = primitive(
     np.sqrt, lambda g, y, a: g / (y + y), needs="y", gate="divides by 2 sqrt(a)", math="sqrt(a)", kink="at 0: inf, as PyTorch"
 )
@@ -130,6 +134,10 @@ remainder = primitive(
     np.remainder, passes, lambda g, y, a, b: -g * floor(a / b), needs=("", "ab"),
     gate="passes the gradient on; scales the divisor's by -floor(a/b)", math="a - b*floor(a/b)", kink="jumps where b divides a",
 )  # fmt: skip
+fmod = primitive(
+    np.fmod, passes, lambda g, y, a, b: -g * trunc(a / b), needs=("", "ab"),
+    gate="passes the gradient on; scales the divisor's by -trunc(a/b)", math="a - b*trunc(a/b)", kink="jumps where b divides a",
+)  # fmt: skip
 floor_divide = primitive(
     np.floor_divide, lambda g, y, a, b: where(False, g, 0), lambda g, y, a, b: where(False, g, 0), math="floor(a / b)", **_FLAT
 )
@@ -145,6 +153,10 @@ log1p = primitive(np.log1p, lambda g, y, a: g / (a + 1), needs="a", gate="divide
 logaddexp = primitive(
     np.logaddexp, lambda g, y, a, b: g * exp(a - y), lambda g, y, a, b: g * exp(b - y), needs=("ya", "yb"),
     gate="softmax-weighted distributor", math="log(exp(a) + exp(b))",
+)  # fmt: skip
+logaddexp2 = primitive(
+    np.logaddexp2, lambda g, y, a, b: g * exp2(a - y), lambda g, y, a, b: g * exp2(b - y), needs=("ya", "yb"),
+    gate="softmax-weighted distributor, base 2", math="log2(2**a + 2**b)",
 )  # fmt: skip
 
 # Trigonometric and hyperbolic
@@ -198,6 +210,40 @@ atan2 = primitive(
 hypot = primitive(
     np.hypot, lambda g, y, a, b: g * a / _not_zero(y), lambda g, y, a, b: g * b / _not_zero(y), needs=("ya", "yb"),
     rule=("g * a / y", "g * b / y"), gate="multiplies by the direction", math="sqrt(a**2 + b**2)", kink="0 at the origin",
+)  # fmt: skip
+
+
+def _sinc_slope(a: Any) -> Any:
+    """``(cos(pi a) - sinc(a)) / a``; within 0.5 of 0, where that cancels, its Taylor series, 2e-17 from the whole one."""
+    near = abs(a) < 0.5
+    x = where(near, 1, a)
+    u = where(near, a, 0) * math.pi
+    u = u * u
+    series: Any = 0.0
+    for k in range(11, 0, -1):  # the derivative of sum_k (-1)^k (pi a)^2k / (2k+1)!
+        series = series * u + (-1) ** k * 2 * k / math.factorial(2 * k + 1)
+    return where(near, series * a * math.pi**2, (cos(x * math.pi) - sinc(x)) / x)
+
+
+sinc: Operation = primitive(
+    np.sinc, lambda g, y, a: g * _sinc_slope(a), needs="a", rule=("g * (cos(pi * a) - sinc(a)) / a",),
+    gate="multiplies by its slope, 0 at 0", math="sin(pi a) / (pi a)", elementwise=True, name="sinc",
+)  # fmt: skip
+
+
+def _bessel(x: Any, order: int) -> Any:
+    """``I_n(x) = mean over t of exp(x cos t) cos(n t)``: the trapezoidal rule on a period converges faster than any power."""
+    if order == 0 and np.isrealobj(x):
+        return np.i0(x).astype(np.result_type(x.dtype, 0.0), copy=False)
+    t = np.arange(512) * (math.pi / 256)
+    y = (np.exp(x[..., None] * np.cos(t)) * np.cos(order * t)).sum(-1) / 512
+    return y.astype(np.result_type(x.dtype, 0.0), copy=False)
+
+
+bessel: Operation = primitive(
+    _bessel, lambda g, y, a, n: g * (bessel(a, abs(n - 1)) + bessel(a, n + 1)) * 0.5, needs="a",
+    rule=("g * (I_(n-1)(a) + I_(n+1)(a)) / 2",), gate="multiplies by the mean of the neighbouring orders", math="I_n(a)",
+    elementwise=True, name="bessel",
 )  # fmt: skip
 
 

@@ -97,7 +97,7 @@ def _softmax_cross_entropy(x: Any, index: Any) -> Any:
 
 def _less_one(p: Any, index: Any) -> Any:
     """``p - one_hot(index)``; on an array, which is nobody else's, in place."""
-    if type(p) is not np.ndarray:
+    if type(p) is not np.ndarray or not p.flags.c_contiguous:
         return p - one_hot(index, p.shape[-1], p.dtype)
     flat = p.reshape(-1, p.shape[-1])
     flat[np.arange(len(flat)), index.reshape(-1)] -= 1

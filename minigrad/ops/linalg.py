@@ -453,6 +453,34 @@ cross = primitive(
 )  # fmt: skip
 
 
+def _convolve(a: Any, v: Any, mode: str = "full") -> Any:
+    """The discrete convolution ``y[k] = sum_i a[i] v[k - i]`` of two vectors, as NumPy's (neural networks' is ``conv1d``).
+
+    ``mode``: "full", every k where they overlap; "same", the length of the longer; "valid", where they overlap completely.
+
+    Example:
+        >>> import minigrad as mg
+        >>> mg.convolve(mg.tensor([1.0, 2.0, 3.0]), mg.tensor([1.0, 1.0])).numpy().tolist()
+        [1.0, 3.0, 5.0, 3.0]
+    """
+    return np.convolve(a, v, mode)
+
+
+def _convolve_rule(g: Any, a: Any, v: Any, mode: str) -> Any:
+    """``sum_k g[k] v[k - i]``, g brought back to all k first."""
+    n, m = a.shape[0], v.shape[0]
+    start = {"full": 0, "same": (min(n, m) - 1) // 2, "valid": min(n, m) - 1}[mode]
+    g = shape.pad(g, ((start, n + m - 1 - start - g.shape[0]),))
+    return convolve(g, shape.flip(v), "full")[m - 1 : m - 1 + n]
+
+
+convolve: Any = primitive(
+    _convolve, lambda g, y, a, v, mode: _convolve_rule(g, a, v, mode), lambda g, y, a, v, mode: _convolve_rule(g, v, a, mode),
+    needs="ab", rule=("sum over k of g[k] * b[k - i]", "sum over k of g[k] * a[k - i]"), gate="swap multiplier, summed over shifts",
+    math="sum over i of a[i] * b[k - i]",
+)  # fmt: skip
+
+
 def trace(a: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Any:
     """``y = sum_i a[i, i + offset]``, over NumPy's default axes, the first two. Gate: gradient distributor, along the diagonal.
 

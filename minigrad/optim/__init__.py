@@ -15,6 +15,7 @@ True
 from __future__ import annotations
 
 from minigrad.optim import lr_scheduler
+from minigrad.optim.adafactor import Adafactor
 from minigrad.optim.adaptive import Adadelta, Adagrad, Adam, Adamax, AdamW, NAdam, RAdam, RMSprop, Rprop
 from minigrad.optim.base import Elementwise, Optimizer, OptimizerError
 from minigrad.optim.lbfgs import LBFGS
@@ -35,6 +36,7 @@ __all__ = [
     "LBFGS",
     "SGD",
     "Adadelta",
+    "Adafactor",
     "Adagrad",
     "Adam",
     "AdamW",
