@@ -273,7 +273,7 @@ def chainer(work: Workload, threads: int) -> Case:
     optimizer = None
     if work.optimizer is not None:
         kind, rate = work.optimizer
-        optimizer = lib.optimizers.SGD(rate) if kind == "SGD" else lib.optimizers.Adam(rate)
+        optimizer = lib.optimizers.SGD(rate) if kind == "SGD" else lib.optimizers.Adam(rate, eps=4e-10)  # added before the correction
         optimizer.setup(link)
     seed = None if work.seed is None else lib.Variable(work.seed(np.random.default_rng(2)))
 
@@ -299,7 +299,7 @@ def tinygrad(work: Workload, threads: int) -> Case:
     """The step under TinyJit, on its CPU device."""
     import os
 
-    os.environ.setdefault("CPU", "1")
+    os.environ.setdefault("DEV", "CPU")
     from tinygrad import Tensor, TinyJit
     from tinygrad.nn import optim
 

@@ -16,10 +16,11 @@ from typing import Any
 
 import numpy as np
 
-from minigrad import backend, creation, ops
-from minigrad.errors import DtypeError, MinigradError
+from minigrad import creation, ops
+from minigrad.errors import DtypeError
 from minigrad.graph import Handle, is_off
 from minigrad.ops import where
+from minigrad.primitive import unrecorded
 
 Axis = int | tuple[int, ...] | None
 Function = Callable[..., Any]
@@ -61,7 +62,7 @@ def steps(values: Any, *sources: Any) -> Any:
 def wrapped(y: Any) -> Any:
     """Arrays as Tensors without history, in tuples and lists too; anything else as it is."""
     if isinstance(y, (np.ndarray, np.generic)) and y.dtype.kind in "biufc":
-        return creation.asarray(y) if isinstance(y, np.ndarray) else creation.asarray(np.asarray(y))
+        return unrecorded(np.asarray(y))
     if isinstance(y, (tuple, list)):
         return type(y)(*map(wrapped, y)) if hasattr(y, "_fields") else type(y)(map(wrapped, y))
     return y
@@ -1117,15 +1118,3 @@ def angle(z: Any, deg: bool = False) -> Any:
 
 def imag(val: Any) -> Any:
     return steps(np.zeros_like(raw(val)), val)
-
-
-def in_place(name: str, instead: str) -> str:
-    return f"np.{name} writes into an array, which would change what the graph has recorded: use {instead}"
-
-
-def refuse(what: str, why: str) -> Any:
-    raise MinigradError(f"{what}: {why}")
-
-
-__all__ = [name for name, value in list(vars().items()) if callable(value) and not name.startswith("_")]
-_ = backend

@@ -8,6 +8,7 @@ import sys
 import threading
 import warnings
 from collections.abc import Callable, Collection, Iterator
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -499,12 +500,10 @@ class Tensor(Handle):
         return np.array(self.numpy(), dtype=dtype, copy=copy)
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
-        op = _ufuncs().get(ufunc)
-        if op is None or method != "__call__" or kwargs:
-            what = f"np.{ufunc.__name__}" + (f".{method}" if method != "__call__" else "")
-            raise DtypeError(f"{what} on a Tensor{' with ' + ', '.join(kwargs) if kwargs else ''} is not differentiable here: "
-                             f"use minigrad's own functions, or .numpy() for the bare values")  # fmt: skip
-        return op(*inputs)
+        return _numpy().call_ufunc(ufunc, method, inputs, kwargs)
+
+    def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
+        return _numpy().call_function(function, args, kwargs)
 
     def __copy__(self) -> Tensor:
         if not self.is_leaf:
@@ -514,16 +513,6 @@ class Tensor(Handle):
         twin = _rebuild(type(self), self.data, self.requires_grad, self.name)
         twin._with_node().more().shared = True
         return twin
-
-    def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
-        asking = [t for t in _tensors_in((args, kwargs)) if t.requires_grad]
-        if asking and not is_off():
-            own = f"mg.{function.__name__}" if function.__name__ in ops.__all__ else "minigrad's own functions"
-            raise DtypeError(
-                f"{function.__module__.replace('numpy', 'np', 1)}.{function.__name__} does not record what it does to a tensor "
-                f"that requires a gradient: use {own}, or .detach().numpy() if the history is not wanted"
-            )
-        return function(*_as_arrays(args), **_as_arrays(kwargs))
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Tensor:
         if not self.is_leaf:
@@ -566,20 +555,9 @@ def _rebuild(cls: type[Tensor], array: Any, requires_grad: bool, name: str | Non
     return out
 
 
-def _tensors_in(value: Any) -> Iterator[Tensor]:
-    if isinstance(value, Tensor):
-        yield value
-    elif isinstance(value, (list, tuple, dict)):
-        for item in value.values() if isinstance(value, dict) else value:
-            yield from _tensors_in(item)
-
-
-def _as_arrays(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _as_arrays(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return type(value)(_as_arrays(item) for item in value)
-    return value.data if isinstance(value, Tensor) else value
+def _numpy() -> Any:
+    """NumPy's functions on Tensors, imported when NumPy first asks."""
+    return import_module("minigrad.numpy_protocol")
 
 
 def _plain_index(index: Any) -> Any:
@@ -588,15 +566,6 @@ def _plain_index(index: Any) -> Any:
     return index._data if isinstance(index, Tensor) else index
 
 
-def _ufuncs() -> dict[Any, Callable[..., Any]]:
-    if not _UFUNCS:
-        rows = {name: f for name, f in vars(ops).items() if hasattr(f, "op")}
-        _UFUNCS.update({getattr(np, name): f for name, f in rows.items() if isinstance(getattr(np, name, None), np.ufunc)})
-        _UFUNCS.update({f.op.forward: f for f in rows.values() if isinstance(f.op.forward, np.ufunc)})
-    return _UFUNCS
-
-
-_UFUNCS: dict[Any, Callable[..., Any]] = {}
 DIFFERENTIABLE = World(wrap, ops.where)
 
 

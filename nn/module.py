@@ -14,6 +14,7 @@ import numpy as np
 from minigrad import backend, tracing
 from minigrad.errors import DtypeError, MinigradError, ShapeError
 from minigrad.graph import TRACE, leaf, recording
+from minigrad.nn.backward_hooks import Watch
 from minigrad.primitive import Op
 from minigrad.tensor import Tensor, tensor, wrap
 
@@ -122,6 +123,8 @@ class Module:
     _buffers: Mapping[str, bool] = _NONE
     _forward_hooks: Mapping[int, Callable[..., Any]] = _NONE
     _forward_pre_hooks: Mapping[int, Callable[..., Any]] = _NONE
+    _backward_hooks: Mapping[int, Callable[..., Any]] = _NONE
+    _backward_pre_hooks: Mapping[int, Callable[..., Any]] = _NONE
     _named_at: int = -1
     _shown: tuple[str, ...] = ()
     """The attributes that its ``repr`` shows."""
@@ -146,12 +149,16 @@ class Module:
                 given = before(self, args)
                 if given is not None:
                     args = given if isinstance(given, tuple) else (given,)
+            watch = None
+            if self._backward_hooks or self._backward_pre_hooks:
+                watch = Watch(self, self._backward_pre_hooks, self._backward_hooks)
+                args = watch.on_inputs(args)
             out = self.forward(*args, **kwargs)
             for after in tuple(self._forward_hooks.values()):
                 changed = after(self, args, out)
                 if changed is not None:
                     out = changed
-            return out
+            return out if watch is None else watch.on_outputs(out)
         except Exception as error:
             if not any(note.startswith("minigrad: in module") for note in getattr(error, "__notes__", ())):
                 error.add_note(f"minigrad: in module {'.'.join(scope)}, a {self._headline()}")
@@ -166,6 +173,25 @@ class Module:
     def register_forward_pre_hook(self, hook: Callable[..., Any]) -> RemovableHandle:
         """Call ``hook(module, inputs)`` before every forward; what it returns, if anything, replaces the inputs."""
         return RemovableHandle(vars(self).setdefault("_forward_pre_hooks", {}), hook)
+
+    def register_full_backward_hook(self, hook: Callable[..., Any]) -> RemovableHandle:
+        """Call ``hook(module, grad_input, grad_output)`` in backward, once the gradients of all inputs are there.
+
+        Both are tuples, None where there is no gradient; what it returns, if anything, replaces ``grad_input``.
+
+        Example:
+            >>> import minigrad as mg
+            >>> from minigrad import nn
+            >>> layer = nn.Tanh()
+            >>> handle = layer.register_full_backward_hook(lambda module, grad_input, grad_output: print(grad_output[0].tolist()))
+            >>> layer(mg.tensor([0.0, 1.0], requires_grad=True)).sum().backward()
+            [1.0, 1.0]
+        """
+        return RemovableHandle(vars(self).setdefault("_backward_hooks", {}), hook)
+
+    def register_full_backward_pre_hook(self, hook: Callable[..., Any]) -> RemovableHandle:
+        """Call ``hook(module, grad_output)`` before them; what it returns, if anything, replaces ``grad_output``."""
+        return RemovableHandle(vars(self).setdefault("_backward_pre_hooks", {}), hook)
 
     def multiply_adds(self, output: Any, *inputs: Any) -> int:
         """How many multiply-adds one forward of this module's own weights took, for :func:`minigrad.nn.summary`."""

@@ -19,41 +19,56 @@ from minigrad.nn import functional as F  # noqa: N812
 from minigrad.nn import init
 from minigrad.nn.linear import _uses
 from minigrad.nn.module import Module, empty_parameter
-from minigrad.ops import relu, sigmoid, split, stack, tanh, transpose, unstack, where
+from minigrad.ops import relu, sigmoid, split, stack, tanh, unstack, where
+from minigrad.ops.fused import gru_gates, linear, lstm_output, lstm_state
 from minigrad.tensor import Tensor, asarray
 
 State = tuple[Any, ...]
 NONLINEARITIES = {"tanh": tanh, "relu": relu}
 
-# ---- one step: x holds W x + b of all gates side by side, U maps the state before to the same ---------------------------------
+# ---- one step: x holds W x + b of all gates side by side, U maps the state before to the same. Cells record every gate, layers
+# the fused ones of minigrad/ops/fused.py ---------------------------------------------------------------------------------------
 
 
 def _rnn_step(x: Any, state: State, weights: State, nonlinearity: str) -> State:
     (h,), (U,) = state, weights
-    return (NONLINEARITIES[nonlinearity](x + h @ U),)
+    return (NONLINEARITIES[nonlinearity](x + linear(h, U)),)
 
 
 def _lstm_step(x: Any, state: State, weights: State) -> State:
     (h, c), (U, *projection) = state, weights
-    i, f, g, o = split(x + h @ U, 4, -1)
+    i, f, g, o = split(x + linear(h, U), 4, -1)
     c = sigmoid(f) * c + sigmoid(i) * tanh(g)
     h = sigmoid(o) * tanh(c)
-    return (h @ projection[0] if projection else h), c
+    return (linear(h, projection[0]) if projection else h), c
+
+
+def _lstm_step_fused(x: Any, state: State, weights: State) -> State:
+    (h, c), (U, *projection) = state, weights
+    x = x + linear(h, U)
+    c = lstm_state(x, c)
+    h = lstm_output(x, c)
+    return (linear(h, projection[0]) if projection else h), c
 
 
 def _gru_step(x: Any, state: State, weights: State) -> State:
     (h,), (U, b) = state, weights
-    (x_r, x_z, x_n), (h_r, h_z, h_n) = split(x, 3, -1), split(h @ U + b, 3, -1)
+    (x_r, x_z, x_n), (h_r, h_z, h_n) = split(x, 3, -1), split(linear(h, U, b), 3, -1)
     r, z = sigmoid(x_r + h_r), sigmoid(x_z + h_z)
     n = tanh(x_n + r * h_n)
     return (n + z * (h - n),)
 
 
+def _gru_step_fused(x: Any, state: State, weights: State) -> State:
+    (h,), (U, b) = state, weights
+    return (gru_gates(x, linear(h, U, b), h),)
+
+
 def _gru_step_reset_before(x: Any, state: State, weights: State) -> State:
     (h,), (U, U_n) = state, weights
-    (x_r, x_z, x_n), (h_r, h_z) = split(x, 3, -1), split(h @ U, 2, -1)
+    (x_r, x_z, x_n), (h_r, h_z) = split(x, 3, -1), split(linear(h, U), 2, -1)
     r, z = sigmoid(x_r + h_r), sigmoid(x_z + h_z)
-    n = tanh(x_n + (r * h) @ U_n)
+    n = tanh(x_n + linear(r * h, U_n))
     return (n + z * (h - n),)
 
 
@@ -104,18 +119,18 @@ class _Recurrent(Module):
 
     def _open(self, x: Any, suffix: str) -> tuple[Any, State]:
         """Wx + b over all steps in one product, and what a step multiplies the state by."""
-        W, U = (transpose(getattr(self, name + suffix)) for name in ("weight_ih", "weight_hh"))
-        b, b_h = (getattr(self, name + suffix) for name in ("bias_ih", "bias_hh")) if self.bias else (0.0, 0.0)
-        x, weights = ops.matmul(x, W), [U]
+        W, U = (getattr(self, name + suffix) for name in ("weight_ih", "weight_hh"))
+        b, b_h = (getattr(self, name + suffix) for name in ("bias_ih", "bias_hh")) if self.bias else (None, None)
+        weights = [U]
         if self.reset_after:
             weights.append(b_h)  # r multiplies it with U h: it cannot join b
         elif self.bias:
             b = b + b_h
         if self.reset_after is False:
-            weights = split(U, [2 * self.hidden_size], -1)
+            weights = split(U, [2 * self.hidden_size], 0)
         if self.proj_size:
-            weights.append(transpose(getattr(self, "weight_hr" + suffix)))
-        return x + b if self.bias else x, tuple(weights)
+            weights.append(getattr(self, "weight_hr" + suffix))
+        return linear(x, W, b), tuple(weights)
 
     def _given(self, hx: Any, leading: tuple[int, ...], what: str) -> State | None:
         """The initial states as a tuple, or None for zeros."""
@@ -589,7 +604,7 @@ class LSTM(_Layers):
         )
 
     def _step(self, x: Any, state: State, weights: State) -> State:
-        return _lstm_step(x, state, weights)
+        return _lstm_step_fused(x, state, weights)
 
 
 class GRU(_Layers):
@@ -643,7 +658,7 @@ class GRU(_Layers):
         self._build(input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, device, dtype, generator)
 
     def _step(self, x: Any, state: State, weights: State) -> State:
-        return (_gru_step if self.reset_after else _gru_step_reset_before)(x, state, weights)
+        return (_gru_step_fused if self.reset_after else _gru_step_reset_before)(x, state, weights)
 
     def extra_repr(self) -> str:
         return super().extra_repr() + ("" if self.reset_after else ", reset_after=False")

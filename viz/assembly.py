@@ -434,6 +434,7 @@ class Assembly:
             gradient=self._flow(box, gradients),
             weights=_norm(got) if got and all(g is not None for g in got) else None,
             held=held,
+            value=plain(self.t._data) if len(self.box) and self.boxes[self.box[-1]] is box else None,
         )
 
     def _called(self, box: _Box, leaves: Sequence[Node]) -> str:

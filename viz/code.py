@@ -229,20 +229,13 @@ class Helpers:
         elif isinstance(value, type) and hasattr(value, "_fields"):
             self.imports["collections"] = "import collections"
             self.constants.append(f"{name} = collections.namedtuple({name!r}, {value._fields!r})")
-        elif isinstance(value, type) and value.__module__ == "numpy":
-            self.constants.append(f"{name} = np.{value.__name__}")
-        elif isinstance(value, type) and value.__module__ in ("typing", "collections.abc"):
+        elif _is_library(value):
             self.imports[value.__module__] = f"import {value.__module__}"
-            self.constants.append(f"{name} = {value.__module__}.{value.__name__}")
+            self.constants.append(f"{name} = {value.__module__}.{value.__qualname__}")
         elif isinstance(value, type) and value.__module__.startswith("minigrad"):
-            self.functions[name] = ""
             self.functions[name] = self.class_(name, value)
-        elif inspect.isbuiltin(value) and value.__module__ in ("math", "operator"):
-            self.imports[value.__module__] = f"import {value.__module__}"
-            self.constants.append(f"{name} = {value.__module__}.{value.__name__}")
         elif inspect.isfunction(inspect.unwrap(value)) if callable(value) else False:
-            self.functions[name] = ""  # so that a function may call itself
-            self.functions[name] = self.function(name, inspect.unwrap(value))
+            self.functions[name] = self.function(name, inspect.unwrap(value))  # after what it calls: decorators come first
         else:
             self.constants.append(f"{name} = {literal(value)}")
 
@@ -316,6 +309,13 @@ class Helpers:
     def text(self) -> str:
         """All definitions, those that others need at their own definition first."""
         return "\n\n\n".join([*(["\n".join(self.constants)] if self.constants else []), *self.functions.values()])
+
+
+def _is_library(value: Any) -> bool:
+    """Whether it is a function or class of the standard library, or a class of NumPy's."""
+    module = getattr(value, "__module__", None) or ""
+    known = module.partition(".")[0] in sys.stdlib_module_names or (module == "numpy" and isinstance(value, type))
+    return known and callable(value) and hasattr(value, "__qualname__") and module != "__main__"
 
 
 def _own_name(value: Any, wanted: str) -> str:

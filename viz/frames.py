@@ -109,18 +109,20 @@ def box(g: Group, look: Look, output: bool = False) -> str:
                 f'<TR><TD ALIGN="LEFT" COLSPAN="2"><FONT POINT-SIZE="9" COLOR="{FAINT}">{escape(text)}</FONT></TD></TR>'
             )
     told = []
+    if g.value is not None and "value" in look.show and look.flow != "backward" and fmt.is_small(g.value):
+        told.append(("value", fmt.line(g.value), FORWARD))
     if "gradient" in look.show and look.flow != "forward":
         if g.gradient:
-            told.append(("gradient norm", _norms(g.gradient)))
+            told.append(("gradient norm", _norms(g.gradient), BACKWARD))
         if g.weights is not None:
             label = ".grad" if g.held else "gradient"
-            told.append((f"{label} norm" if g.kind == "leaves" else f"parameters' {label}", fmt.number(g.weights)))
+            told.append((f"{label} norm" if g.kind == "leaves" else f"parameters' {label}", fmt.number(g.weights), BACKWARD))
     if told:
         rows.append("<HR/>")
         rows += [
-            f'<TR><TD ALIGN="LEFT"><FONT POINT-SIZE="9" COLOR="{BACKWARD}">{escape(label)}&#160;&#160;</FONT></TD>'
-            f'<TD ALIGN="RIGHT"><FONT POINT-SIZE="10" COLOR="{BACKWARD}">{escape(text)}</FONT></TD></TR>'
-            for label, text in told
+            f'<TR><TD ALIGN="LEFT"><FONT POINT-SIZE="9" COLOR="{colour}">{escape(label)}&#160;&#160;</FONT></TD>'
+            f'<TD ALIGN="RIGHT"><FONT POINT-SIZE="10" COLOR="{colour}">{escape(text)}</FONT></TD></TR>'
+            for label, text, colour in told
         ]
     table = f'<<TABLE BORDER="0" CELLBORDER="0" CELLSPACING="0" CELLPADDING="2">{"".join(rows)}</TABLE>>'
     return f'  {g.id} [label={table} {BOXES["constants" if g.kind == "leaves" and not g.parameters else g.kind]}{" penwidth=2.5" * output} class="{g.kind}" tooltip={quote(tip(g))}]'
@@ -134,13 +136,11 @@ def tip(g: Group) -> str:
 
 def frame(g: Group, down: bool) -> list[str]:
     """The statements that open a frame. In drawings that run downwards its name stands right of the arrow that enters."""
-    name, kind = words(g)
-    head = " &#160;".join(
-        part for part in (f"<B>{escape(fmt.plain(name))}</B>" if name else "", escape(fmt.plain(kind))) if part
-    )
-    lines = [head, *(f'<FONT POINT-SIZE="9" COLOR="{FAINT}">{escape(text)}</FONT>' for text in counts(g))]
+    name, kind = (fmt.plain(word) for word in words(g))
+    parts = [part for part in (f"<B>{escape(name)}</B>" if name else "", escape(kind)) if part]
+    lines = [*(parts if down else [" &#160;".join(parts)]), *(f'<FONT POINT-SIZE="9" COLOR="{FAINT}">{escape(text)}</FONT>' for text in counts(g))]
     side = "r" if down else "l"
-    beside = round(LETTER * (len(f"{name}  {kind}" if name and kind else name or kind))) + CLEARANCE
+    beside = round(LETTER * max(len(name), len(kind), *(0.8 * len(text) for text in counts(g)), 0)) + CLEARANCE
     room = f'<TD WIDTH="{beside}"></TD>' * down
     table = "".join(f'<TR>{room}<TD ALIGN="LEFT">{line}</TD></TR>' for line in lines if line)
     table = f'<<TABLE BORDER="0" CELLSPACING="0" CELLPADDING="0">{table}</TABLE>>'
@@ -213,8 +213,7 @@ def bundle(b: Bundle, look: Look, repeats: Mapping[str, int], placed: Sequence[s
     """The statement that draws a bundle."""
     told = []
     if b.lag:
-        name = " ".join(part for part in (b.label, fmt.shape(b.shape) if b.shape else "") if part)
-        told.append(f"{ROUND} {escape(fmt.plain(name))} {TIMES}{b.count:,}")
+        told.append(f"{ROUND} {escape(fmt.plain(b.label))} {TIMES}{b.count:,}".replace("  ", " "))
     elif b.count not in (1, repeats[b.source], repeats[b.target]):
         told.append(f'<FONT COLOR="{FAINT}">{TIMES}{b.count:,}</FONT>')
     style = LOOP if b.lag else ""

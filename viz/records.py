@@ -126,6 +126,7 @@ class Group:
         gradient: the norm of the gradient at the output, one for each copy; empty where it is not known.
         weights: the norm of the gradient of the leaves inside.
         held: whether ``weights`` is of the leaves' ``.grad``, because this backward pass cannot be run again.
+        value: of the box that the graph ends with, the output's value.
     """
 
     id: str
@@ -147,6 +148,7 @@ class Group:
     gradient: tuple[float, ...]
     weights: float | None
     held: bool
+    value: Array | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -14,10 +14,11 @@ import numpy as np
 from minigrad import backend
 from minigrad.graph import passes
 from minigrad.ops.blocks import in_rows, renew, reuse
-from minigrad.ops.elementwise import add, erf, exp, log, multiply, sigmoid, sqrt, subtract, tanh
+from minigrad.ops.elementwise import add, erf, exp, log, multiply, sigmoid, sqrt, subtract, tanh, where
 from minigrad.ops.index import one_hot
 from minigrad.ops.linalg import matmul
 from minigrad.ops.reduce import _shift, softmax, sum
+from minigrad.ops.shape import concat
 from minigrad.primitive import Operation, primitive
 
 
@@ -368,4 +369,150 @@ silu: Operation = primitive(
     math="a sigmoid(a)",
     name="silu",
     elementwise=True,
+)
+
+
+# ---- gates of recurrent steps: GRU(64, 128) over (50, 32, 64) takes FIGURE of the time that the cells' own formulas take -----------
+
+
+def _gru_parts(x: Any, u: Any) -> tuple[Any, Any, Any, Any]:
+    """The gates r and z, the candidate n, and the part of the hidden product that r weighs."""
+    two, one = _gates(x, 2), _gates(x, 1)
+    gates = sigmoid(x[..., :two] + u[..., :two])
+    r, z, weighed = gates[..., :one], gates[..., one:], u[..., two:]
+    return r, z, tanh(x[..., two:] + r * weighed), weighed
+
+
+def _gates(x: Any, count: int) -> int:
+    return int(x.shape[-1]) // 3 * count
+
+
+def _gru_gates(x: Any, u: Any, h: Any) -> Any:
+    """``h' = n + z (h - n)``: a GRU's step from its three products with the input, its three with the state, and the state.
+
+    r = sigmoid(x_r + u_r), z = sigmoid(x_z + u_z), n = tanh(x_n + r u_n): (N, 3 H), (N, 3 H) and (N, H) to (N, H).
+    The rules work the gates out again: they are a third of a step, and to keep them would take four times the memory.
+
+    Example:
+        >>> import minigrad as mg
+        >>> from minigrad.ops.fused import gru_gates
+        >>> gru_gates(mg.zeros((1, 3)), mg.zeros((1, 3)), mg.ones((1, 1))).tolist()
+        [[0.5]]
+    """
+    _, z, n, _ = _gru_parts(x, u)
+    return reuse(add, reuse(multiply, h - n, z), n)
+
+
+def _gru_slopes(g: Any, x: Any, u: Any, h: Any) -> tuple[Any, Any, Any, Any]:
+    """What reaches the sums inside the gates r and z and inside the candidate, and r."""
+    r, z, n, weighed = _gru_parts(x, u)
+    to_n = reuse(multiply, g - g * z, 1 - n * n)
+    to_z = reuse(multiply, reuse(multiply, h - n, g), z - z * z)
+    return reuse(multiply, to_n * weighed, r - r * r), to_z, to_n, r
+
+
+def _gru_input(g: Any, y: Any, x: Any, u: Any, h: Any) -> Any:
+    to_r, to_z, to_n, _ = _gru_slopes(g, x, u, h)
+    return concat([to_r, to_z, to_n], -1)
+
+
+def _gru_hidden(g: Any, y: Any, x: Any, u: Any, h: Any) -> Any:
+    to_r, to_z, to_n, r = _gru_slopes(g, x, u, h)
+    return concat([to_r, to_z, reuse(multiply, to_n, r)], -1)
+
+
+def _gru_state(g: Any, y: Any, x: Any, u: Any, h: Any) -> Any:
+    two, one = _gates(x, 2), _gates(x, 1)
+    return reuse(multiply, sigmoid(x[..., one:two] + u[..., one:two]), g)
+
+
+gru_gates = primitive(
+    _gru_gates,
+    _gru_input,
+    _gru_hidden,
+    _gru_state,
+    needs=("abc", "abc", "ab"),
+    rule=("g_r, g_z, g_n", "g_r, g_z, r * g_n", "g * z"),
+    gate="keeps z of the state, takes 1 - z of the candidate",
+    math="n + z (c - n), n = tanh(a_n + r b_n)",
+    name="gru_gates",
+)
+
+
+def _lstm_state(x: Any, c: Any) -> Any:
+    """``c' = f c + i g``: an LSTM's new memory from the sums in its gates i, f, g, o, (N, 4 H), and the old one, (N, H).
+
+    i = sigmoid(x_i), f = sigmoid(x_f), g = tanh(x_g).
+
+    Example:
+        >>> import minigrad as mg
+        >>> from minigrad.ops.fused import lstm_state
+        >>> lstm_state(mg.zeros((1, 4)), mg.ones((1, 1))).tolist()
+        [[0.5]]
+    """
+    i, f, v = _lstm_parts(x, c)
+    return reuse(add, f * c, i * v)
+
+
+def _lstm_parts(x: Any, c: Any) -> tuple[Any, Any, Any]:
+    n = c.shape[-1]
+    gates = sigmoid(x[..., : 2 * n])
+    return gates[..., :n], gates[..., n:], tanh(x[..., 2 * n : 3 * n])
+
+
+def _lstm_state_input(g: Any, y: Any, x: Any, c: Any) -> Any:
+    i, f, v = _lstm_parts(x, c)
+    to_i, to_f = reuse(multiply, g * v, i - i * i), reuse(multiply, g * c, f - f * f)
+    return concat([to_i, to_f, reuse(multiply, g * i, 1 - v * v), where(False, g, 0)], -1)
+
+
+def _lstm_state_memory(g: Any, y: Any, x: Any, c: Any) -> Any:
+    n = c.shape[-1]
+    return reuse(multiply, sigmoid(x[..., n : 2 * n]), g)
+
+
+lstm_state = primitive(
+    _lstm_state,
+    _lstm_state_input,
+    _lstm_state_memory,
+    needs=("ab", "a"),
+    rule=("g * v * i * (1 - i), g * b * f * (1 - f), g * i * (1 - v**2), 0", "g * f"),
+    gate="keeps f of the memory, writes i of the candidate",
+    math="f b + i v",
+    name="lstm_state",
+)
+
+
+def _lstm_output(x: Any, c: Any) -> Any:
+    """``h = o tanh(c)``: what an LSTM shows of its memory, (N, H), by the sums in its gates i, f, g, o, (N, 4 H).
+
+    Example:
+        >>> import minigrad as mg
+        >>> from minigrad.ops.fused import lstm_output
+        >>> lstm_output(mg.zeros((1, 4)), mg.ones((1, 1))).numpy().round(4).tolist()
+        [[0.3808]]
+    """
+    return reuse(multiply, sigmoid(x[..., 3 * c.shape[-1] :]), tanh(c))
+
+
+def _lstm_output_input(g: Any, y: Any, x: Any, c: Any) -> Any:
+    o = sigmoid(x[..., 3 * c.shape[-1] :])
+    to_o, none = reuse(multiply, g * tanh(c), o - o * o), where(False, g, 0)
+    return concat([none, none, none, to_o], -1)
+
+
+def _lstm_output_memory(g: Any, y: Any, x: Any, c: Any) -> Any:
+    t = tanh(c)
+    return reuse(multiply, reuse(multiply, sigmoid(x[..., 3 * c.shape[-1] :]), g), 1 - t * t)
+
+
+lstm_output = primitive(
+    _lstm_output,
+    _lstm_output_input,
+    _lstm_output_memory,
+    needs="ab",
+    rule=("0, 0, 0, g * tanh(b) * o * (1 - o)", "g * o * (1 - tanh(b)**2)"),
+    gate="shows o of the memory",
+    math="o tanh(b)",
+    name="lstm_output",
 )

@@ -35,7 +35,7 @@ def sigmoid(a: Any) -> Any:
         >>> mg.sigmoid(mg.tensor(0.0)).item()
         0.5
     """
-    if type(a) is np.ndarray and a.dtype in _WIDE:
+    if getattr(a, "dtype", None) in _WIDE:
         with np.errstate(over="ignore"):  # exp(-a) is inf only where its reciprocal is below the smallest normal number
             return _logistic(a)
     small = np.exp(-_magnitude(a))
