@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from minigrad.expression import Expression
 
 OK, WRONG, USAGE, NO_OUTPUT, FAULT, INTERRUPTED, CLOSED = 0, 1, 2, 3, 70, 130, 141
-FORMATS = ("svg", "png", "pdf", "dot")
+FORMATS = ("svg", "png", "pdf", "dot", "mmd", "tex", "txt", "html")
+TEXTS = {"dot": "source", "svg": "svg", "mmd": "mermaid", "tex": "tikz", "txt": "text"}
+"""The formats for standard output, and what of a Drawing gives them."""
 DIGITS = 10
 
 CODES = """\
@@ -47,6 +49,7 @@ examples:
 DRAW = """\
 examples:
   minigrad draw "q = x + y; f = q * z" x=-2 y=5 z=-4 -o graph.svg
+  minigrad draw "q = x + y; f = q * z" x=-2 y=5 z=-4 -o graph.html
   minigrad draw "sum(tanh(W @ x))" W=[[1,2],[3,4]] x=[1,-1] -o - | dot -Tpdf > graph.pdf
 
 """
@@ -350,12 +353,16 @@ def _draw(options: argparse.Namespace, command: argparse.ArgumentParser) -> int:
     computed = Computed(options.formula, options.values, options.wrt)
     from minigrad import viz
 
-    drawing = viz.draw(computed.result, gradient=computed.seed)
     try:
-        if path == "-":
-            print(drawing.source if kind == "dot" else drawing.svg())
-            return OK
-        drawing.save(path)
+        if kind == "html":
+            viz.player(computed.result, gradient=computed.seed, title=computed.expression.text).save(path)
+        else:
+            drawing = viz.draw(computed.result, gradient=computed.seed)
+            if path == "-":
+                text = getattr(drawing, TEXTS[kind])
+                print(text if isinstance(text, str) else text())
+                return OK
+            drawing.save(path)
     except BrokenPipeError:
         raise
     except (OSError, ImportError, RuntimeError) as error:
@@ -371,8 +378,8 @@ def _target(options: argparse.Namespace, command: argparse.ArgumentParser) -> tu
     path = options.output or f"graph.{options.format or 'svg'}"
     if path == "-":
         kind = options.format or "dot"
-        if kind not in ("dot", "svg"):
-            command.error(f"argument -o: standard output takes dot or svg, not {kind}: name a file")
+        if kind not in TEXTS:
+            command.error(f"argument -o: standard output takes {', '.join(TEXTS)}, not {kind}: name a file")
         return path, kind
     suffix = os.path.splitext(path)[1][1:].lower()
     if not suffix and options.format:

@@ -84,16 +84,27 @@ def _pool(operands: Sequence[Any]) -> Any:
     return ops.concat([np.zeros(1, kind), *flat])
 
 
+def _arguments(function: Function, args: Any, kwargs: Any) -> tuple[inspect.Signature, dict[str, Any]]:
+    """A call's arguments by name, those included that may only be given by position."""
+    signature = inspect.signature(function)
+    named = {name: kwargs.pop(name) for name, p in signature.parameters.items() if p.kind is p.POSITIONAL_ONLY and name in kwargs}
+    return signature, signature.bind(*named.values(), *args, **kwargs).arguments
+
+
+def _call(function: Function, signature: inspect.Signature, arguments: dict[str, Any]) -> Any:
+    bound = inspect.BoundArguments(signature, arguments)  # type: ignore[arg-type]
+    return function(*bound.args, **bound.kwargs)
+
+
 def moves(function: Function, *names: str) -> Function:
     """``function`` on Tensors, where all that it does is to move, copy or drop elements of the arguments called ``names``.
 
     NumPy runs it on positions instead of values, and one ``take`` from the elements does the rest. Gate: gradient router.
     """
-    signature = inspect.signature(function)
 
     def moved(*args: Any, **kwargs: Any) -> Any:
-        bound = signature.bind(*args, **kwargs).arguments
-        plain = function(*raw(args), **raw(kwargs))
+        signature, bound = _arguments(function, args, kwargs)
+        plain = _call(function, signature, raw(bound))
         operands = [v for name in names if name in bound for v in _leaves(bound[name])]
         start = itertools.accumulate([1, *(np.size(raw(v)) for v in operands)])
 
@@ -104,8 +115,7 @@ def moves(function: Function, *names: str) -> Function:
 
         at = {name: _mapped(bound[name], positions) if name in names else raw(value) for name, value in bound.items()}
         pool = _pool(operands)
-        call = inspect.BoundArguments(signature, at)  # type: ignore[arg-type]
-        found = function(*call.args, **call.kwargs)
+        found = _call(function, signature, at)
 
         def fetch(place: Any, value: Any) -> Any:
             y = ops.take(pool, place)
@@ -123,11 +133,10 @@ def picks(function: Function, *names: str) -> Function:
 
     Each value's gradient goes to the first element that has it. Of several results the first holds values, the others positions.
     """
-    signature = inspect.signature(function)
 
     def picked(*args: Any, **kwargs: Any) -> Any:
-        bound = signature.bind(*args, **kwargs).arguments
-        plain = function(*raw(args), **raw(kwargs))
+        signature, bound = _arguments(function, args, kwargs)
+        plain = _call(function, signature, raw(bound))
         several = isinstance(plain, tuple)
         values, *others = plain if several else (plain,)
         if values.dtype.kind not in "iuf":
@@ -982,7 +991,7 @@ def svd(a: Any, full_matrices: bool = True, compute_uv: bool = True, hermitian: 
         raise DtypeError(
             "np.linalg.svd: hermitian=True with vectors: use np.linalg.eigh, whose absolute eigenvalues are the singular values"
         )
-    return ops.svd(a, full_matrices)
+    return ops.svd(a, full_matrices and a.shape[-1] != a.shape[-2])
 
 
 def qr(a: Any, mode: str = "reduced") -> Any:

@@ -204,7 +204,8 @@ def _call(ufunc: Any, run: Callable[..., Any], name: str, inputs: Any, options: 
         if isinstance(signature, str) and "->" in signature:
             left, right = signature.split("->")
             signature = tuple(map(np.dtype, left + right))
-        loop = ufunc.resolve_dtypes(sorts + (None,) * ufunc.nout, signature=signature, **kinds)
+        fixed = {} if signature is None else {"signature": signature}
+        loop = ufunc.resolve_dtypes(sorts + (None,) * ufunc.nout, **fixed, **kinds)
         inputs = [ops.astype(given(x), kind) for x, kind in zip(inputs, loop)]
     y = run(*inputs, **core)
     if mask is True:

@@ -606,6 +606,9 @@ def tensor(
             "meant, x.clone() or mg.asarray(x) to stay in the graph",
             stacklevel=2,
         )
+    if isinstance(data, Tensor) and tracing.active.get() is not None:
+        data = ops.copy(data) if dtype is None else ops.astype(data, dtype)
+        return _new_leaf(data.to(device or data.device)._data, requires_grad, name, shared=False)
     array = _array(data, dtype, device)
     if np.shares_memory(array, _raw(data)) if isinstance(array, np.ndarray) else array is _raw(data):
         array = array.copy()

@@ -221,6 +221,8 @@ def grad_read(node: Node) -> None:
     if log is None or node.op is not None:
         return
     owner = log.first.get(node, node)
+    if owner.order > log.start:
+        return
     log.had_grad.setdefault(owner, node.grad is not None)
     if node.grad is not None:
         held = node.grad.node

@@ -20,7 +20,7 @@ from minigrad.nn import init
 from minigrad.nn.linear import _uses
 from minigrad.nn.module import Module, empty_parameter
 from minigrad.ops import relu, sigmoid, split, stack, tanh, unstack, where
-from minigrad.ops.fused import gru_gates, linear, lstm_output, lstm_state
+from minigrad.ops.fused import gru, gru_gates, linear, lstm_output, lstm_state
 from minigrad.tensor import Tensor, asarray
 
 State = tuple[Any, ...]
@@ -656,6 +656,14 @@ class GRU(_Layers):
     ) -> None:  # fmt: skip
         self.reset_after = reset_after
         self._build(input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, device, dtype, generator)
+
+    def _through_time(self, x: Any, state: State | None, suffix: str, reverse: bool, there: Any) -> tuple[Any, State]:
+        if there is not None or not self.reset_after:
+            return super()._through_time(x, state, suffix, reverse, there)
+        x, weights = self._open(ops.flip(x, axis=0) if reverse else x, suffix)
+        (h,) = state or self._zeros(x[0])
+        y = gru(x, h, *weights)
+        return ops.flip(y, axis=0) if reverse else y, (y[-1],)
 
     def _step(self, x: Any, state: State, weights: State) -> State:
         return (_gru_step_fused if self.reset_after else _gru_step_reset_before)(x, state, weights)

@@ -223,12 +223,18 @@ def test_ctrl_c_ends_quietly_with_130(capsys, monkeypatch):
     assert run(capsys, "explain", "x", "x=1") == (130, "", "")
 
 
-@pytest.mark.parametrize("suffix", ["svg", "png", "pdf"])
+STARTS = {
+    "svg": b"<", "png": b"\x89PNG", "pdf": b"%PDF", "dot": b"digraph", "mmd": b"flowchart", "tex": b"\\documentclass",
+    "txt": b"Forward", "html": b"<!doctype html>",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("suffix", STARTS)
 def test_draw_writes_the_format_of_the_suffix(capsys, tmp_path, suffix):
     pytest.importorskip("pygraphviz")
     path = tmp_path / f"graph.{suffix}"
     assert run(capsys, "draw", "x * y", "x=2", "y=3", "-o", str(path)) == (0, f"{path}\n", "")
-    start = {"svg": b"<", "png": b"\x89PNG", "pdf": b"%PDF"}[suffix]
+    start = STARTS[suffix]
     content = path.read_bytes()
     assert content.startswith(start)
     assert suffix != "svg" or b"<svg" in content
@@ -249,6 +255,8 @@ def test_draw_writes_to_standard_output(capsys, tmp_path, monkeypatch):
     code, out, err = run(capsys, "draw", "x * y", "x=2", "y=3", "-o", "-")
     assert (code, err) == (0, "")
     assert out.startswith("digraph")
+    for kind in ("dot", "svg", "mmd", "tex", "txt"):
+        assert run(capsys, "draw", "x * y", "x=2", "y=3", "-o", "-", "--format", kind)[1].encode().startswith(STARTS[kind])
     assert os.listdir(tmp_path) == []
 
 
@@ -300,7 +308,7 @@ def test_a_missing_back_end_is_exit_code_3(capsys, tmp_path, monkeypatch):
         (["draw", "x", "x=1", "-o", "graph.gif"], "'graph.gif' says no format"),
         (["draw", "x", "x=1", "-o", "graph"], "'graph' says no format"),
         (["draw", "x", "x=1", "-o", "graph.svg", "--format", "png"], "contradicts the suffix"),
-        (["draw", "x", "x=1", "-o", "-", "--format", "png"], "standard output takes dot or svg"),
+        (["draw", "x", "x=1", "-o", "-", "--format", "png"], "standard output takes dot, svg, mmd, tex, txt, not png"),
         (["draw", "x", "x=1", "--format", "gif"], "invalid choice"),
     ],
 )
@@ -324,7 +332,7 @@ def test_the_examples_of_the_help_work(capsys, tmp_path, monkeypatch):
 
     monkeypatch.chdir(tmp_path)
     examples = [line.partition("|")[0] for line in (cli.EXPLAIN + cli.DRAW).splitlines() if line.startswith("  minigrad")]
-    assert len(examples) == 5
+    assert len(examples) == 6
     for example in examples:
         arguments = shlex.split(example)[1:]
         if arguments[-1].endswith(".svg"):

@@ -49,7 +49,8 @@ def same_training(make, batches, loss=classify, opt=lambda p: optim.SGD(p, lr=0.
         model = make()
         optimizer = opt(model.parameters())
         step = how(trainer(model, loss, optimizer))
-        losses = [step(*batch).numpy().copy() for batch in batches]
+        plain = how is not mg.compile
+        losses = [step(*(mg.asarray(a) if plain else a for a in batch)).numpy().copy() for batch in batches]
         gradients = [None if p.grad is None else p.grad.numpy() for p in model.parameters()]
         results.append((losses, state_of(model, optimizer), gradients))
     (l1, s1, g1), (l2, s2, g2) = results
@@ -128,6 +129,60 @@ MODELS = {
 def test_models_of_images(name):
     make, batches = MODELS[name]
     same_training(make, batches)
+
+
+def normal(rng, *shape):
+    return rng.normal(size=shape).astype("float32")
+
+
+def own_loss(model, *batch):
+    return model.loss(*batch)
+
+
+def next_token(model, *batch):
+    *inputs, target = batch
+    scores = model(*inputs)
+    scores = scores[0] if isinstance(scores, tuple) else scores
+    return F.cross_entropy(scores.reshape(-1, scores.shape[-1]), target)
+
+
+def coder(*sizes):
+    return nn.Sequential(nn.Linear(*sizes[:2]), nn.Sigmoid(), *(nn.Linear(*sizes[1:]) for _ in sizes[2:]))
+
+
+OTHERS = {
+    "softmax regression": (lambda: models.SoftmaxRegression(6, 3), lambda r: (normal(r, 8, 6), r.integers(0, 3, 8)), own_loss),
+    "character RNN": (
+        lambda: models.CharRNN(11, 8, 2, "lstm", embedding_dim=4),
+        lambda r: (r.integers(0, 11, (5, 3)), r.integers(0, 11, 15)),
+        next_token,
+    ),
+    "GPT": (lambda: models.GPT(13, 8, 2, 2, 16), lambda r: (r.integers(0, 13, (2, 8)), r.integers(0, 13, 16)), next_token),
+    "transformer": (
+        lambda: models.Seq2SeqTransformer(9, 9, 16, 2, 1),
+        lambda r: (r.integers(3, 9, (2, 5)), r.integers(3, 9, (2, 4)), r.integers(0, 9, 8)),
+        next_token,
+    ),
+    "VAE": (
+        lambda: models.VAE(coder(12, 8, 4), coder(2, 8, 12), 2), lambda r: ((r.random((6, 12)) > 0.5).astype("float32"),), own_loss
+    ),
+    "sparse": (lambda: models.SparseAutoencoder(coder(9, 5), nn.Linear(5, 9), 0.1, 0.1), lambda r: (normal(r, 6, 9),), own_loss),
+    "denoising": (lambda: models.DenoisingAutoencoder(coder(9, 5), nn.Linear(5, 9)), lambda r: (normal(r, 6, 9),), own_loss),
+    "contractive": (lambda: models.ContractiveAutoencoder(coder(9, 5), nn.Linear(5, 9)), lambda r: (normal(r, 6, 9),), own_loss),
+    "skip-gram": (
+        lambda: models.SkipGram(12, 5), lambda r: (r.integers(0, 12, 7), r.integers(0, 12, 7), r.integers(0, 12, (7, 3))), own_loss
+    ),
+    "CBOW": (lambda: models.CBOW(12, 5), lambda r: (r.integers(-1, 12, (7, 4)), r.integers(0, 12, 7)), own_loss),
+    "mixture": (lambda: models.GaussianMixture(3, 2), lambda r: (normal(r, 20, 2),), own_loss),
+    "k-means": (lambda: models.SoftKMeans(3, 2), lambda r: (normal(r, 20, 2),), own_loss),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_other_models(name):
+    make, batch, loss = OTHERS[name]
+    rng = np.random.default_rng(1)
+    same_training(make, [batch(rng) for _ in range(5)], loss, OPTIMIZERS["Adam"])
 
 
 class Last(nn.Module):

@@ -4,17 +4,20 @@ Call them after ``loss.backward()`` to see the gradients, or before it to see th
 ``.grad`` changes, and nothing of the graph is freed.
 """
 
+from minigrad.viz.derivation import Derivation, derivation
 from minigrad.viz.dot import Drawing, draw
 from minigrad.viz.fold import folded
 from minigrad.viz.memory import Kept, Memory, memory
 from minigrad.viz.network import from_json, to_json, to_networkx
 from minigrad.viz.player import Player, player
+from minigrad.viz.quiz import Quiz, quiz
 from minigrad.viz.records import Bundle, Edge, Group, Records, Value, records
 from minigrad.viz.text import Explanation, explain
 from minigrad.viz.why import Finding, Why, explain_grad
 
 __all__ = [
     "Bundle",
+    "Derivation",
     "Drawing",
     "Edge",
     "Explanation",
@@ -23,9 +26,11 @@ __all__ = [
     "Kept",
     "Memory",
     "Player",
+    "Quiz",
     "Records",
     "Value",
     "Why",
+    "derivation",
     "draw",
     "explain",
     "explain_grad",
@@ -33,6 +38,7 @@ __all__ = [
     "from_json",
     "memory",
     "player",
+    "quiz",
     "records",
     "to_json",
     "to_networkx",

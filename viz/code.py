@@ -195,8 +195,6 @@ class Helpers:
 
     def expression(self, value: Any, wanted: str) -> ast.expr:
         """An expression for a global that source text refers to."""
-        if value is where:
-            return _parse("np.where")
         if hasattr(value, "op") and callable(value):
             value = _forward_of(value)
         if isinstance(value, np.ufunc):
@@ -230,8 +228,10 @@ class Helpers:
             self.imports["collections"] = "import collections"
             self.constants.append(f"{name} = collections.namedtuple({name!r}, {value._fields!r})")
         elif _is_library(value):
-            self.imports[value.__module__] = f"import {value.__module__}"
-            self.constants.append(f"{name} = {value.__module__}.{value.__qualname__}")
+            module = MODULES.get(value.__module__, value.__module__)
+            if module == value.__module__:
+                self.imports[module] = f"import {module}"
+            self.constants.append(f"{name} = {module}.{value.__qualname__}")
         elif isinstance(value, type) and value.__module__.startswith("minigrad"):
             self.functions[name] = self.class_(name, value)
         elif inspect.isfunction(inspect.unwrap(value)) if callable(value) else False:
@@ -385,6 +385,14 @@ class _Resolve(ast.NodeTransformer):
         value = self.known[node.id]
         return _parse(literal(value)) if type(value) in (int, bool) else self.helpers.expression(value, node.id)
 
+    def visit_Call(self, node: ast.Call) -> ast.expr:
+        """``where`` is NumPy's, unless it chooses between two numbers, whose dtype is minigrad's own affair."""
+        if isinstance(node.func, ast.Name) and self.known.get(node.func.id) is where and node.func.id not in self.bound:
+            inside = {part.id for arg in node.args[1:] for part in ast.walk(arg) if isinstance(part, ast.Name)}
+            if inside & self.bound:
+                return ast.Call(_parse("np.where"), [self.visit(arg) for arg in node.args], node.keywords)
+        return self.generic_visit(node)  # type: ignore[return-value]
+
     def visit_Attribute(self, node: ast.Attribute) -> ast.expr:
         if ast.unparse(node).endswith(".op.forward") and isinstance(node.value, ast.Attribute):
             return self.visit(node.value.value)  # type: ignore[no-any-return]
@@ -468,6 +476,8 @@ def trace(t: Any, gradient: Any = None) -> Trace:
             counts[otherwise] += 1
             wanted = f"{otherwise}{counts[otherwise]}"
         name = helpers.unique(wanted)
+        while f"d_{name}" in helpers.taken:
+            name = helpers.unique(wanted)
         helpers.taken.add(f"d_{name}")
         return name
 

@@ -221,9 +221,9 @@ class _Latex(_Plain):
         return r"\begin{pmatrix} " + r" \\ ".join(" & ".join(row) for row in rows) + r" \end{pmatrix}"
 
     def number(self, text: str) -> str:
-        mantissa, e, exponent = text.partition("e")
+        match = re.fullmatch(r"(-?[\d.]+)e([+-]?\d+)", text)
         names = {"nan": r"\mathrm{nan}", "inf": r"\infty", "-inf": r"-\infty"}
-        return rf"{mantissa} \cdot 10^{{{int(exponent)}}}" if e else names.get(text, text)
+        return rf"{match[1]} \cdot 10^{{{int(match[2])}}}" if match else names.get(text, text)
 
     def about(self, shape: tuple[int, ...], norm: str) -> str:
         size = r" \times ".join(map(str, shape))

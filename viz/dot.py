@@ -44,6 +44,7 @@ class Drawing:
     Attributes:
         source: the DOT text, from which every picture is made.
         records: what it shows; None for one made of DOT text.
+        title: its heading.
 
     Example:
         >>> import minigrad as mg
@@ -54,9 +55,10 @@ class Drawing:
         (True, True)
     """
 
-    def __init__(self, source: str, found: Records | None = None) -> None:
+    def __init__(self, source: str, found: Records | None = None, title: str = "") -> None:
         self.source = source
         self.records = found
+        self.title = title
 
     def __str__(self) -> str:
         return self.source
@@ -89,8 +91,18 @@ class Drawing:
             raise ValueError("text: this Drawing was made of DOT text alone; draw the graph with viz.draw, or use viz.explain")
         return table(self.records)
 
+    def html(self) -> str:
+        """The drawing's values as a page that steps through both passes, that of :func:`player` without what-if."""
+        from minigrad.viz.player import Player
+
+        if self.records is None:
+            raise ValueError("html: this Drawing was made of DOT text alone; draw the graph with viz.draw, or use viz.player")
+        if any(not g.frame or g.repeat > 1 for g in self.records.groups):
+            raise ValueError("html: this drawing is folded; use viz.player(t), where modules fold too, or draw with fold=False")
+        return Player(self.records, title=self.title).html()
+
     def save(self, path: str | os.PathLike[str]) -> Path:
-        """Write a file of the kind that the path's suffix says: .svg, .png, .pdf, .dot (or .gv), .mmd, .tex or .txt.
+        """Write a file of the kind that the path's suffix says: .svg, .png, .pdf, .dot (or .gv), .mmd, .tex, .txt or .html.
 
         The file appears when it is complete, or not at all.
 
@@ -124,6 +136,7 @@ FORMATS: dict[str, Callable[[Drawing], str | bytes]] = {
     ".mmd": lambda drawing: drawing.mermaid() + "\n",
     ".tex": Drawing.tikz,
     ".txt": lambda drawing: drawing.text() + "\n",
+    ".html": Drawing.html,
 }
 """What :meth:`Drawing.save` writes, by suffix."""
 
@@ -211,7 +224,7 @@ def draw(
         if gradient is not None or backward:
             raise ValueError("a forward pass that raised has no gradients: leave out gradient=, backward= and flow=")
         found, labels = failure(t, limit=limit or LIMIT, colour=BACKWARD)
-        return Drawing(source(found, replace(look, labels=labels)), found)
+        return Drawing(source(found, replace(look, labels=labels)), found, title)
     several = isinstance(t, (list, tuple))
     if several:
         t, backward = joined(t, gradient, backward)
@@ -222,7 +235,7 @@ def draw(
         found = records(t, gradient=gradient, backward=backward, limit=limit)
     found = apart(found) if several else found
     found = reached(found) if flow == "backward" else found
-    return Drawing(source(found, look.fitted(found)), found)
+    return Drawing(source(found, look.fitted(found)), found, title)
 
 
 def reached(r: Records) -> Records:

@@ -266,7 +266,8 @@ class Film:
         names = getattr(self.model.get_submodule(self._rows[row].name) if self._rows[row].parent is not None else self.model, "_suffixes", list)()  # fmt: skip
         suffix = names[k].lstrip("_") if k < len(names) else str(k)
         about = self._rows[row]
-        self._rows.append(_Row(f"{about.name}.{suffix}", f"{about.type} {suffix}", row, order=self._ended, recurrent=False))
+        mine = [p for p in about.parameters if self.parameters[p].endswith(f"_{suffix}")]
+        self._rows.append(_Row(f"{about.name}.{suffix}", f"{about.type} {suffix}", row, True, mine, self._ended, False))
         self._ended += 1
         return len(self._rows) - 1
 
@@ -655,7 +656,7 @@ def _marks(film: Film) -> Iterator[Mark]:
 
 def _through_time(l: Layer, steps: Array) -> Iterator[Mark]:
     """How the gradient at the first time step compares: to the largest if it vanishes, to the last if it explodes."""
-    g = np.where(np.isfinite(l.gradient), l.gradient, math.nan)
+    g = np.where(np.isfinite(l.gradient), l.gradient, math.nan)[:, :: -1 if l.name.endswith("_reverse") else 1]
     full = ~np.isnan(g).all(1)
     with np.errstate(all="ignore"):
         largest, final = np.full(len(g), math.nan), np.full(len(g), math.nan)
@@ -663,7 +664,7 @@ def _through_time(l: Layer, steps: Array) -> Iterator[Mark]:
         for k in np.flatnonzero(full):
             final[k] = next((x for x in g[k, ::-1] if x > 0), math.nan)
         down, up = g[:, 0] / largest, g[:, 0] / final
-    for kind, ratio, hit in (("exploding", up, up > EXPLODING), ("vanishing", down, down < VANISHING)):
+    for kind, ratio, hit in (("exploding", up, up > EXPLODING), ("vanishing", down, (down < VANISHING) & (down > 0))):
         if hit.any():
             s = int(np.nanargmax(ratio) if kind == "exploding" else np.nanargmin(np.where(hit, ratio, math.nan)))
             of = "last" if kind == "exploding" else "largest"

@@ -31,8 +31,8 @@ FRAMES = {
     "module": f'style="rounded,filled" fillcolor="#00000008" color="{LINE}" penwidth=1',
 }
 LOOP = f'color="{FORWARD}" fontcolor="{FORWARD}" penwidth=2 constraint=false'
-LETTER, CLEARANCE = 5.8, 14
-"""About the width of a letter of a frame's name, and of what separates the name from the arrow that enters, in points."""
+LETTER, CLEARANCE = 5.8, 40
+"""About the width of a letter of a frame's name, and what keeps the name clear of the arrow that enters, in points."""
 MADE = 3
 """How many kinds of operations a box lists."""
 
@@ -209,6 +209,13 @@ def before(r: Records, layers: Mapping[str, int], made: AbstractSet[str]) -> dic
     return found
 
 
+def carried(b: Bundle) -> str:
+    """Which row of ``boxes.ARROWS`` draws what flows back along a bundle; "" if that is not known or not drawn."""
+    if b.norm is None or b.lag:
+        return ""
+    return tone(b.contribution) if b.contribution is not None else "array" if math.isfinite(b.norm) else "nonfinite"
+
+
 def bundle(b: Bundle, look: Look, repeats: Mapping[str, int], placed: Sequence[str] = ()) -> str:
     """The statement that draws a bundle."""
     told = []
@@ -223,7 +230,7 @@ def bundle(b: Bundle, look: Look, repeats: Mapping[str, int], placed: Sequence[s
             escape(fmt.number(b.contribution[()]) if scalar and b.contribution is not None else f"norm {fmt.number(b.norm)}")
         )
     if b.norm is not None and not b.lag:
-        kind = tone(b.contribution) if b.contribution is not None else "array" if math.isfinite(b.norm) else "nonfinite"
+        kind = carried(b)
         _, line, dashes = ARROWS[kind]
         style = f'color="{line}" style={dashes} penwidth={width(b.norm, look.largest):g} class="{kind}"'
     label = "<BR/>".join([f"&#160;{text}&#160;" for text in told] + [CLEAR] * bool(told))

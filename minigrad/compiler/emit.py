@@ -72,7 +72,7 @@ def _relu_into(out: Any, x: Any) -> Any:
 
 
 def _where_into(out: Any, c: Any, a: Any, b: Any) -> Any:
-    if type(b) is int and b == 0 and c.dtype == bool and c.shape == out.shape and a.shape == out.shape:
+    if type(b) is int and b == 0 and np.shape(c) == np.shape(a) == out.shape and c.dtype == bool:
         bits = out.view(_BITS[out.itemsize])
         np.multiply(a.view(bits.dtype), c, bits)
         return out

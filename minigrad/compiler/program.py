@@ -147,7 +147,7 @@ class Builder:
                 value = self.node(event.value)
                 self.of_node[event.new] = value
                 self.steps.append(Write(event.handle, value, False))
-            elif isinstance(event, GradSet):
+            elif isinstance(event, GradSet) and event.leaf.order < self.log.start:
                 self.steps.append(Write(event.leaf, None if event.value is None else self.tensor(event.value), True))
             elif isinstance(event, Effect):
                 self.steps.append(Call(event.name, event.call))

@@ -8,7 +8,7 @@ from typing import Any
 from minigrad import nn, ops
 from minigrad.creation import zeros
 from minigrad.nn.models._decoding import State, beam_search, evaluating, greedy, tokens_of
-from minigrad.tensor import Tensor, asarray
+from minigrad.tensor import Tensor
 
 
 class Seq2SeqTransformer(nn.Module):
@@ -82,7 +82,7 @@ class Seq2SeqTransformer(nn.Module):
     def encode(self, source: Any) -> State:
         """What was read, (N, S, d), and where it is padding, (N, S)."""
         source = tokens_of(self, source, 2)
-        padding = asarray(source.numpy() == self.padding_idx, device=source.device)
+        padding = source == self.padding_idx
         x = self._embed(self.source_embedding, source)
         return self.transformer.encoder(x, src_key_padding_mask=padding), padding
 

@@ -127,11 +127,12 @@ class CBOW(_WordVectors):
 
     def hidden(self, given: Any) -> Any:
         """The mean of v over the words (N, C) that are there: -1 stands for none."""
-        given = asarray(given).numpy()
+        given = asarray(given)
         there = given >= 0
-        share = there / np.maximum(there.sum(-1, keepdims=True), 1)
-        vectors = self.given(np.where(there, given, 0))
-        return ops.sum(vectors * asarray(share, dtype=vectors.dtype, device=vectors.device)[..., None], 1)
+        vectors = self.given(ops.where(there, given, 0))
+        share = ops.astype(there, vectors.dtype)
+        share = share / ops.clip(ops.sum(share, -1, keepdims=True), 1)
+        return ops.sum(vectors * ops.expand_dims(share, axis=-1), 1)
 
 
 # ---- what they learn from ------------------------------------------------------------------------------------------------
