@@ -9,7 +9,7 @@ from pathlib import Path
 
 from benchmarks import instructions, report
 from benchmarks.contenders import CONTENDERS, REFERENCE
-from benchmarks.measure import Plan, race, serve
+from benchmarks.measure import QUICK, Plan, race, serve
 from benchmarks.workloads import WORKLOADS
 
 
@@ -18,8 +18,10 @@ def main() -> int:
     parser.add_argument("--only", metavar="NAME", help=f"workloads, with commas between: {', '.join(WORKLOADS)}")
     parser.add_argument("--contenders", metavar="NAME", help=f"PyTorch and these: {', '.join(CONTENDERS)}")
     parser.add_argument("--quick", action="store_true", help="few short rounds in one process each: wider spread")
-    parser.add_argument("--rounds", type=int, default=Plan().rounds, help="default: %(default)s")
-    parser.add_argument("--processes", type=int, default=Plan().processes, help="fresh ones of each contender (default: %(default)s)")
+    parser.add_argument("--rounds", type=int, help=f"default: {Plan().rounds}, quick: {QUICK.rounds}")
+    parser.add_argument(
+        "--processes", type=int, help=f"fresh ones of each contender (default: {Plan().processes}, quick: {QUICK.processes})"
+    )
     parser.add_argument("--threads", type=int, default=Plan().threads, help="of every contender (default: %(default)s)")
     parser.add_argument("--avx512", action="store_true", help="OPENBLAS_CORETYPE=SkylakeX in the processes of all contenders")
     parser.add_argument("--json", metavar="FILE", help="write the figures")
@@ -40,9 +42,9 @@ def main() -> int:
         found = json.loads(Path(options.source).read_text())
     else:
         names = _chosen(parser, "--contenders", options.contenders, CONTENDERS)
-        plan = Plan(options.rounds, options.processes, threads=options.threads, avx512=options.avx512)
-        if options.quick:
-            plan = plan._replace(rounds=5, processes=1, seconds=0.1)
+        plan = QUICK if options.quick else Plan()
+        given = {key: value for key in ("rounds", "processes") if (value := getattr(options, key))}
+        plan = plan._replace(**given, threads=options.threads, avx512=options.avx512)
         found = report.machine(plan)
         print(report.heading(found), flush=True)
         for workload in _chosen(parser, "--only", options.only, WORKLOADS):

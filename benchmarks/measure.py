@@ -32,6 +32,9 @@ class Plan(NamedTuple):
     avx512: bool = False
 
 
+QUICK = Plan(rounds=5, processes=1, seconds=0.1)
+
+
 # ---- a contender's process --------------------------------------------------------------------------------------------------
 
 
@@ -107,7 +110,7 @@ class Worker:
 
     def __init__(self, contender: str, workload: str, plan: Plan) -> None:
         threads = str(plan.threads)
-        environment = os.environ | dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), threads)
+        environment: dict[str, str] = os.environ | dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), threads)
         environment |= CONTENDERS["avx512" if plan.avx512 else contender].environment
         command = [sys.executable, "-m", "benchmarks", "--worker", contender, workload, threads]
         self.process = subprocess.Popen(

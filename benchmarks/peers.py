@@ -6,6 +6,7 @@ A framework's own function is taken where it has one; else the composition of :c
 from __future__ import annotations
 
 import functools
+import shutil
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
@@ -316,6 +317,8 @@ def tinygrad(work: Workload, threads: int) -> Case:
         mse=lambda x, target: ((x - target) * (x - target)).mean(),
         cross_entropy=lambda scores, labels: scores.sparse_categorical_crossentropy(labels),
     )  # fmt: skip
+    if shutil.which("clang") is None:
+        raise LeftOut("it needs clang to compile for the CPU")
     if work.title.startswith("GRU"):
         raise LeftOut("compiling 50 unrolled steps takes it minutes, and a step 100 times PyTorch's")
     loss = form(work)

@@ -37,58 +37,65 @@ def mlp_heatmaps() -> Any:
 def lenet() -> Any:
     """LeNet-5, layer by layer, with the norm of the gradient that reaches each."""
     images, labels = mg.random.normal((4, 1, 32, 32)), mg.tensor([3, 1, 4, 1])
-    loss = F.cross_entropy(models.LeNet5()(images), labels)
+    with mg.inspect():
+        loss = F.cross_entropy(models.LeNet5()(images), labels)
     loss.backward()
     return viz.draw(loss, depth=1, title="LeNet-5")
 
 
 def resnet18() -> Any:
-    """ResNet-18: 11,699,112 parameters in a picture, folded to its blocks; the skip connections stay."""
+    """ResNet-18: eleven million parameters in one picture, folded to its blocks, one of them opened to show the skip connection."""
     images = mg.random.normal((2, 3, 64, 64))
-    loss = mg.mean(models.resnet18()(images) ** 2)
+    with mg.inspect():
+        loss = mg.mean(models.resnet18()(images) ** 2)
     loss.backward()
-    return viz.draw(loss, title="ResNet-18")
+    return viz.draw(loss, unfold=["layer2.0"], show="op,shape,gradient", title="ResNet-18")
 
 
 def inception() -> Any:
     """One Inception module of GoogLeNet: four branches of different filters, put together again."""
     x = mg.random.normal((1, 192, 14, 14))
     module = Inception(TABLE["3a"])
-    loss = mg.mean(module(x) ** 2)
+    with mg.inspect():
+        loss = mg.mean(module(x) ** 2)
     loss.backward()
-    return viz.draw(loss, depth=2)
+    return viz.draw(loss, depth=2, show="op,shape,gradient", title="An Inception module")
 
 
 # Sequences
 def gru_rolled() -> Any:
     """A GRU over 50 steps, rolled: one cell, and an arrow that hands its state to the next step."""
-    inputs = mg.random.normal((50, 4, 8))
-    gru = nn.GRU(8, 16)
-    outputs, last = gru(inputs)
-    loss = mg.mean(last**2)
+    cell, head = nn.GRUCell(8, 16), nn.Linear(16, 4)
+    h = mg.zeros((4, 16))
+    with mg.inspect():
+        for x in mg.random.normal((50, 4, 8)):
+            h = cell(x, h)
+        loss = mg.mean(head(h) ** 2)
     loss.backward()
     return viz.draw(loss, title="A GRU over 50 steps")
 
 
 def gru_unrolled() -> Any:
-    """The same over three steps, unrolled: each step is one box, and the weights are used by all three."""
-    inputs = mg.random.normal((3, 4, 8))
-    cell = nn.GRUCell(8, 16)
+    """The same over three steps, unrolled: every step is a box, and the weights are used by all three."""
+    cell, head = nn.GRUCell(8, 16), nn.Linear(16, 4)
     h = mg.zeros((4, 16))
-    for x in inputs:
-        h = cell(x, h)
-    loss = mg.mean(h**2)
+    with mg.inspect():
+        for x in mg.random.normal((3, 4, 8)):
+            h = cell(x, h)
+        loss = mg.mean(head(h) ** 2)
     loss.backward()
-    return viz.draw(loss, fold=["GRUCell"], title="A GRU cell, three steps")
+    return viz.draw(loss, fold=["GRUCell", "Linear"], show="op,shape,gradient", title="A GRU over three steps")
 
 
 def lstm_cell() -> Any:
-    """Inside of an LSTM cell: the gates, and the sum that lets gradients of c pass unchanged."""
-    x, h, c = (mg.tensor([[0.5, -0.5]], name=name) for name in ("x", "h", "c"))
-    new_h, new_c = nn.LSTMCell(2, 2)(x, (h, c))
-    loss = mg.sum(new_h)
-    loss.backward()
-    return viz.draw(loss, title="One step of an LSTM")
+    """One step of an LSTM, written out: what is kept, what is written, what is shown, and the sum that lets gradients of c pass."""
+    x, h, c = (mg.tensor(v, dtype="float64", name=name) for name, v in (("x", 0.5), ("h", 0.3), ("c", -0.8)))
+    W_f, W_i, W_g, W_o = (mg.tensor(v, dtype="float64", requires_grad=True) for v in (0.6, 0.9, 1.4, 1.1))
+    f, i, o = (mg.sigmoid(W * (x + h)) for W in (W_f, W_i, W_o))
+    new_c = f * c + i * mg.tanh(W_g * (x + h))
+    new_h = o * mg.tanh(new_c)
+    new_h.backward()
+    return viz.draw(new_h, show="op,value,gradient", title="One step of an LSTM")
 
 
 def scaled_dot_product() -> Any:
@@ -109,35 +116,38 @@ def multihead_attention() -> Any:
     output, weights = attention(x, x, x)
     loss = mg.mean(output**2)
     loss.backward()
-    return viz.draw(loss, show="op,shape,gradient")
+    return viz.draw(loss, show="op,shape", rankdir="TB", title="Multi-head attention")
 
 
 def transformer() -> Any:
     """The transformer of "Attention is all you need": six equal layers are one that repeats."""
     model = models.Seq2SeqTransformer(50, 50, d_model=32, nhead=4, dim_feedforward=64)
     source, target = mg.random.randint(3, 50, (2, 9)), mg.random.randint(3, 50, (2, 7))
-    loss = mg.mean(model(source, target) ** 2)
+    with mg.inspect():
+        loss = mg.mean(model(source, target) ** 2)
     loss.backward()
-    return viz.draw(loss, title="Encoder and decoder, six layers each")
+    return viz.draw(loss, depth=2, show="op,shape", edges="none", title="Encoder and decoder, six layers each")
 
 
 def gpt() -> Any:
-    """A GPT of twelve blocks, one of them opened."""
+    """A GPT of twelve blocks: one is shown, with what goes around it."""
     model = models.GPT(vocab_size=65, block_size=32, n_layer=12, n_head=4, n_embd=32)
     tokens = mg.random.randint(0, 65, (2, 17))
-    logits = model(tokens[:, :-1])
-    loss = F.cross_entropy(mg.reshape(logits, (-1, 65)), mg.reshape(tokens[:, 1:], -1))
+    with mg.inspect():
+        logits = model(tokens[:, :-1])
+        loss = F.cross_entropy(mg.reshape(logits, (-1, 65)), mg.reshape(tokens[:, 1:], -1))
     loss.backward()
-    return viz.draw(loss, title="GPT")
+    return viz.draw(loss, show="op,shape,gradient", edges="none", title="GPT")
 
 
 def seq2seq() -> Any:
     """Translation with attention: an encoder in both directions, and a decoder that looks back at each of its steps."""
     model = models.Seq2Seq(source_size=20, target_size=20, embedding_dim=8, hidden_size=12)
-    source, target = mg.random.randint(3, 20, (2, 6)), mg.random.randint(3, 20, (2, 5))
-    loss = mg.mean(model(source, target) ** 2)
+    source, target = mg.random.randint(3, 20, (2, 12)), mg.random.randint(3, 20, (2, 15))
+    with mg.inspect():
+        loss = mg.mean(model(source, target) ** 2)
     loss.backward()
-    return viz.draw(loss, title="Sequence to sequence with attention")
+    return viz.draw(loss, show="op,shape", edges="none", title="Sequence to sequence with attention")
 
 
 # Generative models and higher derivatives
@@ -147,7 +157,7 @@ def vae() -> Any:
     x = mg.random.bernoulli(0.5, (5, 16))
     loss = model.loss(x)
     loss.backward()
-    return viz.draw(loss, fold=["encoder", "decoder"], title="A variational autoencoder")
+    return viz.draw(loss, fold=["encoder", "decoder"], show="op,shape", title="A variational autoencoder")
 
 
 def gan() -> Any:
@@ -157,7 +167,7 @@ def gan() -> Any:
     d_loss, g_loss = gan.discriminator_loss(real, fake), gan.generator_loss(fake)
     d_loss.backward()
     g_loss.backward()
-    return viz.draw([d_loss, g_loss], fold=["MLP"], title="A generative adversarial network")
+    return viz.draw([d_loss, g_loss], fold=["MLP"], show="op,shape,gradient", title="A generative adversarial network")
 
 
 def double_backprop() -> Any:

@@ -101,6 +101,7 @@ def _run(arguments: list[str]) -> int:
         command = commands[arguments[0]]
         # Intermixed: an option may stand between the formula and its values.
         options = command.parse_intermixed_args([_no_option(a) for a in arguments[1:]])
+        options.arguments = arguments
         return int(options.run(options, command))
     options = parser.parse_args(arguments)
     if not options.version:

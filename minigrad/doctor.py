@@ -10,6 +10,7 @@ import math
 import os
 import platform
 import shutil
+import statistics
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -20,11 +21,17 @@ import numpy as np
 
 Report = dict[str, Any]
 
-OPTIONAL = ("graphviz", "pygraphviz", "networkx", "hypothesis", "threadpoolctl")
+OPTIONAL = (
+    "graphviz", "pygraphviz", "networkx", "matplotlib", "scikit-learn", "safetensors", "tqdm", "hypothesis", "threadpoolctl",
+)  # fmt: skip
 CUPY = ("cupy-cuda13x", "cupy-cuda12x", "cupy-cuda11x", "cupy")
 """The distributions that install CuPy."""
 AVX512_KERNELS = ("skylakex", "cooperlake", "sapphirerapids")
 """OpenBLAS's kernels that use AVX-512."""
+FASTER = {"OPENBLAS_CORETYPE": "SkylakeX"}
+"""What makes OpenBLAS use the oldest of them, which every CPU with AVX-512 can run. It is read when NumPy loads."""
+WORTH_IT = 1.1
+"""How many times as fast matrix products must be for advice: less may be the machine's other work."""
 TIMEOUT = 60
 """Seconds for a drawing program: its first start may build a font cache."""
 
@@ -32,10 +39,12 @@ TIMEOUT = 60
 def examine() -> Report:
     """Everything that the doctor knows, as plain data; ``ok`` says whether the core works, ``advice`` what to do."""
     advice: list[str] = []
+    processor, library = cpu(), blas()
+    library["speedup"] = measured_speedup(FASTER) if wastes_avx512(library, processor) else None
     report: Report = {
         "versions": versions(),
-        "cpu": cpu(),
-        "blas": blas(),
+        "cpu": processor,
+        "blas": library,
         "gpu": gpu(advice),
         "drawing": drawing(advice),
         "core": core(),
@@ -56,7 +65,10 @@ def text(report: Report) -> str:
         ("CPU", f"{processor['name']}, {processor['usable']} usable, AVX-512 {'yes' if processor['avx512'] else 'no'}")
     )
     threads = f"{library['threads']} threads" if library["threads"] else "threads unknown"
-    lines.append(("BLAS", f"{library['name']} {library['version'] or ''}, {threads}, kernel {library['kernel'] or 'unknown'}"))
+    kernel = library["kernel"] or "unknown"
+    if library["speedup"]:
+        kernel += f" ({FASTER['OPENBLAS_CORETYPE']} measured: {library['speedup']:.2f} times as fast)"
+    lines.append(("BLAS", f"{library['name']} {library['version'] or ''}, {threads}, kernel {kernel}"))
     lines.append(("GPU", card["text"]))
     lines.append(("drawing", picture["text"]))
     width = max(len(name) for name, _ in lines) + 2
@@ -169,21 +181,85 @@ def _libraries() -> Iterator[Path]:
         yield from sorted({Path(line.split()[-1]) for line in maps.splitlines() if "blas" in line and "/" in line})
 
 
+def wastes_avx512(library: Report, processor: Report) -> bool:
+    """Whether this is OpenBLAS on a CPU with AVX-512, and the kernel it chose does without."""
+    kernel = library["kernel"]
+    return bool(
+        library["name"].endswith("openblas") and kernel and processor["avx512"] and kernel.lower() not in AVX512_KERNELS
+    )
+
+
+def fast_blas(environment: dict[str, str]) -> dict[str, str]:
+    """The environment variables that a new process needs for OpenBLAS's AVX-512 kernel; none where that changes nothing.
+
+    What the user chose stays: where ``OPENBLAS_CORETYPE`` is set there are none.
+
+    Example:
+        >>> from minigrad import doctor
+        >>> doctor.fast_blas({"OPENBLAS_CORETYPE": "Haswell"})
+        {}
+    """
+    return FASTER if FASTER.keys().isdisjoint(environment) and wastes_avx512(blas(), cpu()) else {}
+
+
+_PRODUCTS = """
+import sys, time
+import numpy as np
+a = np.ones((512, 512), np.float32)
+for _ in sys.stdin:
+    times = []
+    for _ in range(9):
+        start = time.perf_counter()
+        a @ a
+        times.append(time.perf_counter() - start)
+    print(min(times), flush=True)
+"""
+ROUNDS = 9
+
+
+def measured_speedup(variables: dict[str, str]) -> float | None:
+    """How many times as fast products of 512x512 float32 matrices are with these environment variables than without.
+
+    Two processes take turns, and what counts is the median of the ratios: other work on the machine slows down both. None where
+    one of them does not run.
+    """
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", _PRODUCTS], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+            text=True, env={**os.environ, **more},
+        )  # fmt: skip
+        for more in ({}, variables)
+    ]
+    try:
+        ratios = [_seconds(processes[0]) / _seconds(processes[1]) for _ in range(ROUNDS)]
+    except (OSError, ValueError, ZeroDivisionError):
+        return None
+    finally:
+        for process in processes:
+            process.kill()
+            process.communicate()
+    return statistics.median(ratios)
+
+
+def _seconds(process: subprocess.Popen[str]) -> float:
+    if process.stdin is None or process.stdout is None:
+        raise OSError("no pipes")
+    print(file=process.stdin, flush=True)
+    return float(process.stdout.readline())
+
+
 def blas_advice(library: Report, processor: Report, environment: dict[str, str]) -> list[str]:
     """What could make matrix products faster."""
     advice = []
-    kernel = library["kernel"]
-    if library["name"].endswith("openblas") and kernel and processor["avx512"] and kernel.lower() not in AVX512_KERNELS:
-        forced = environment.get("OPENBLAS_CORETYPE")
-        if forced:
-            advice.append(
-                f"OPENBLAS_CORETYPE={forced} makes OpenBLAS use the kernel {kernel}, without this CPU's AVX-512: unset it, or try SkylakeX."
-            )
-        else:
-            advice.append(
-                f"This CPU has AVX-512, but OpenBLAS chose the kernel {kernel}, which does not use it. Setting OPENBLAS_CORETYPE=SkylakeX "
-                "in the environment, before NumPy loads, may make matrix products faster (measured: 1.5 times on one machine). Try it."
-            )
+    speedup = library.get("speedup")
+    if wastes_avx512(library, processor) and (speedup is None or speedup >= WORTH_IT):
+        (name, value), forced = *FASTER.items(), environment.get("OPENBLAS_CORETYPE")
+        chose = f"OPENBLAS_CORETYPE={forced} makes OpenBLAS use" if forced else "OpenBLAS chose"
+        gain = "may be faster" if speedup is None else f"were {speedup:.2f} times as fast, as measured just now,"
+        advice.append(
+            f"This CPU has AVX-512, but {chose} the kernel {library['kernel']}, which does not use it. Matrix products {gain} with "
+            f"another, which must be chosen before NumPy loads: {name}={value} python ... (minigrad train has --fast-blas for it)."
+        )
     if library["threads"] and library["threads"] > processor["usable"]:
         advice.append(
             f"BLAS runs {library['threads']} threads on {processor['usable']} usable CPUs, which slows it down: set "

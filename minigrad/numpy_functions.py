@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from minigrad import creation, ops
+from minigrad import creation, ops, tracing
 from minigrad.errors import DtypeError
 from minigrad.graph import Handle, is_off
 from minigrad.ops import where
@@ -39,7 +39,10 @@ def raw(x: Any) -> Any:
         return {key: raw(value) for key, value in x.items()}
     if type(x) in (list, tuple):
         return type(x)(map(raw, x))
-    return x.data if isinstance(x, Handle) else x  # type: ignore[attr-defined]
+    if not isinstance(x, Handle):
+        return x
+    tracing.read(x, "np.asarray(tensor)")
+    return x._data
 
 
 def fixed(x: Any, what: str) -> Any:
@@ -87,7 +90,9 @@ def _pool(operands: Sequence[Any]) -> Any:
 def _arguments(function: Function, args: Any, kwargs: Any) -> tuple[inspect.Signature, dict[str, Any]]:
     """A call's arguments by name, those included that may only be given by position."""
     signature = inspect.signature(function)
-    named = {name: kwargs.pop(name) for name, p in signature.parameters.items() if p.kind is p.POSITIONAL_ONLY and name in kwargs}
+    named = {
+        name: kwargs.pop(name) for name, p in signature.parameters.items() if p.kind is p.POSITIONAL_ONLY and name in kwargs
+    }
     return signature, signature.bind(*named.values(), *args, **kwargs).arguments
 
 
@@ -350,7 +355,7 @@ def _flat_for(a: Any, axis: int | None) -> tuple[Any, int]:
 
 def sort(a: Any, axis: int | None = -1, kind: Any = None, stable: Any = None) -> Any:
     a, axis = _flat_for(a, axis)
-    return ops.take_along_axis(a, np.argsort(raw(a), axis, kind=kind, stable=stable), axis)
+    return ops.sort(a, axis)
 
 
 def partition(a: Any, kth: Any, axis: int | None = -1, kind: str = "introselect") -> Any:
@@ -391,12 +396,12 @@ def quantiles(name: str, skip: bool, unit: float) -> Function:
             return chosen(
                 a, fixed(q, f"np.{name}: q"), axis, method=method, keepdims=keepdims, weights=fixed(weights, "weights")
             )
-        q = np.asarray(fixed(q, f"np.{name}: q"))
+        asked, q = fixed(q, f"np.{name}: q"), np.asarray(raw(q))
         flat, kept = _joined(a, axis)
-        if flat.dtype.kind != "f":
-            flat = ops.astype(flat, np.float64)
+        kind = getattr(np, name)(np.zeros(1, flat.dtype), asked, method=method).dtype
+        flat = flat if flat.dtype == kind else ops.astype(flat, kind)
         values = raw(flat)
-        ordered = ops.take_along_axis(flat, np.argsort(values, -1), -1)
+        ordered = ops.sort(flat)
         bad = np.isnan(values).sum(-1, keepdims=True)
         n = values.shape[-1]
         counts = n - bad if skip else np.full_like(bad, n)
@@ -421,7 +426,7 @@ def medians(skip: bool) -> Function:
         if flat.dtype.kind != "f":
             flat = ops.astype(flat, np.float64)
         values = raw(flat)
-        ordered = ops.take_along_axis(flat, np.argsort(values, -1), -1)
+        ordered = ops.sort(flat)
         bad = np.isnan(values).sum(-1, keepdims=True)
         n = values.shape[-1]
         counts = n - bad if skip else np.full_like(bad, n)
@@ -668,7 +673,8 @@ def gradient(f: Any, *varargs: Any, axis: Axis = None, edge_order: int = 1) -> A
         )
     if edge_order not in (1, 2):
         raise ValueError(f"np.gradient: edge_order={edge_order}; expected 1 or 2")
-    found = tuple(_slope(f, h, k, edge_order) for h, k in zip(spacing, axes))
+    slopes = (_slope(f, h, k, edge_order) for h, k in zip(spacing, axes))
+    found = tuple(y if y.dtype == f.dtype else ops.astype(y, f.dtype) for y in slopes)
     return found[0] if len(found) == 1 else found
 
 
@@ -681,16 +687,17 @@ def _slope(f: Any, h: Any, axis: int, edge_order: int) -> Any:
         return f[_along(f.ndim, axis, part)]
 
     def spread(v: Any) -> Any:
-        return ops.reshape(v, tuple(-1 if k == axis else 1 for k in range(f.ndim))) if v.ndim else v
+        return ops.reshape(v, tuple(-1 if k == axis else 1 for k in range(f.ndim))) if uneven else v
 
-    h = given(h)
-    if h.ndim:
+    uneven = np.ndim(raw(h)) > 0
+    h = given(h) if uneven else h
+    if uneven:
         d = h[1:] - h[:-1]
         first, second = spread(d[:-1]), spread(d[1:])
         left, right = d[:1], d[-1:]
     else:
         d = first = second = left = right = h
-    if h.ndim:
+    if uneven:
         a, b, c = -second / (first * (first + second)), (second - first) / (first * second), first / (second * (first + second))
         inner = a * at(slice(None, -2)) + b * at(slice(1, -1)) + c * at(slice(2, None))
     else:
@@ -701,13 +708,13 @@ def _slope(f: Any, h: Any, axis: int, edge_order: int) -> Any:
             (at(slice(-1, None)) - at(slice(-2, -1))) / spread(right),
         )
     else:
-        p, q = (spread(d[:1]), spread(d[1:2])) if h.ndim else (h, h)
+        p, q = (spread(d[:1]), spread(d[1:2])) if uneven else (h, h)
         begin = (
             -(2.0 * p + q) / (p * (p + q)) * at(slice(0, 1))
             + (p + q) / (p * q) * at(slice(1, 2))
             - p / (q * (p + q)) * at(slice(2, 3))
         )
-        p, q = (spread(d[-2:-1]), spread(d[-1:])) if h.ndim else (h, h)
+        p, q = (spread(d[-2:-1]), spread(d[-1:])) if uneven else (h, h)
         end = (
             q / (p * (p + q)) * at(slice(-3, -2))
             - (q + p) / (p * q) * at(slice(-2, -1))
@@ -768,7 +775,8 @@ def cov(
     if fweights is not None:
         w = np.asarray(fixed(fweights, "np.cov: fweights"))
     if aweights is not None:
-        w = given(aweights) if w is None else w * given(aweights)
+        aweights = ops.astype(given(aweights), np.float64)
+        w = aweights if w is None else w * aweights
     total = X.shape[1] if w is None else ops.sum(w)
     centre = ops.mean(X, 1, True) if w is None else ops.sum(X * w, 1, True) / total
     X = X - centre
@@ -797,16 +805,30 @@ def bincount(x: Any, weights: Any = None, minlength: int = 0) -> Any:
     return ops.index_add(np.zeros(n), x, ops.astype(given(weights), np.float64))
 
 
+def histogram_bin_edges(a: Any, bins: Any = 10, range: Any = None, weights: Any = None) -> Any:
+    if isinstance(bins, str):
+        bins = np.histogram_bin_edges(fixed(a, "np.histogram_bin_edges: a, with bins chosen by its spread,"), bins, raw(range))
+    if np.ndim(raw(bins)):
+        return given(bins)
+    values, span = given(a), fixed(range, "np.histogram_bin_edges: range")
+    plain = np.histogram_bin_edges(raw(values), bins, span)
+    if span is not None or not raw(values).size or raw(values).min() == raw(values).max():
+        return wrapped(plain)
+    return ops.astype(linspace(ops.min(values), ops.max(values), raw(bins) + 1), plain.dtype)
+
+
 def histogram(a: Any, bins: Any = 10, range: Any = None, density: Any = None, weights: Any = None) -> Any:
-    values = np.asarray(raw(given(a)))
-    plain, edges = np.histogram(values, raw(bins), range, density, None if weights is None else raw(weights))
+    values = raw(given(a))
+    edges = histogram_bin_edges(a, bins, range)
+    plain, borders = np.histogram(values, raw(bins), raw(range), density, None if weights is None else raw(weights))
     if weights is None:
-        return wrapped((plain, edges))
-    inside = (values >= edges[0]) & (values <= edges[-1])
-    k = np.minimum(np.searchsorted(edges, values[inside], "right") - 1, len(edges) - 2)
-    y = ops.index_add(np.zeros(len(edges) - 1), k, ops.getitem(given(weights), inside))
-    y = y / np.diff(edges) / ops.sum(y) if density else y
-    return ops.astype(y, plain.dtype), wrapped(edges)
+        y: Any = np.histogram(values, raw(bins), raw(range))[0]
+    else:
+        inside = (values >= borders[0]) & (values <= borders[-1])
+        place = np.minimum(np.searchsorted(borders, values[inside], "right") - 1, len(borders) - 2)
+        y = ops.index_add(np.zeros(len(borders) - 1), place, ops.getitem(given(weights), inside))
+    y = y / (edges[1:] - edges[:-1]) / ops.sum(y) if density else y
+    return (wrapped(y) if y.dtype == plain.dtype else ops.astype(y, plain.dtype)), edges
 
 
 # ---- polynomials ---------------------------------------------------------------------------------------------------------
@@ -889,7 +911,7 @@ def poly(seq_of_zeros: Any) -> Any:
 def vander(x: Any, N: int | None = None, increasing: bool = False) -> Any:
     x = given(x)
     n = x.shape[0] if N is None else N
-    x = x if x.dtype.kind == "f" else ops.astype(x, np.promote_types(x.dtype, int))
+    x = ops.astype(x, np.promote_types(x.dtype, int))
     column = ops.broadcast_to(x[:, None], (x.shape[0], int(np.maximum(n - 1, 0))))
     ones = np.ones((x.shape[0], int(np.minimum(n, 1))), x.dtype)
     y = ops.concat([ones, ops.cumulative_prod(column, 1)], 1) if n > 1 else ones
@@ -905,7 +927,7 @@ def polyfit(x: Any, y: Any, deg: int, rcond: Any = None, w: Any = None, full: bo
         w = given(w) + 0.0
         lhs, y = lhs * w[:, None], y * (w[:, None] if y.ndim == 2 else w)
     scale = ops.sqrt(ops.sum(lhs * lhs, 0))
-    c = ops.lstsq(lhs / scale, y, rcond)[0]
+    c = ops.lstsq(lhs / scale, y, x.shape[0] * np.finfo(x.dtype).eps if rcond is None else rcond)[0]
     return ops.transpose(ops.transpose(c) / scale)
 
 
@@ -1043,6 +1065,11 @@ def tensorsolve(a: Any, b: Any, axes: Any = None) -> Any:
     return ops.reshape(ops.solve(ops.reshape(a, (n, n)), ops.reshape(b, (-1,))), shape)
 
 
+def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> Any:
+    x = given(x)
+    return ops.norm(x if x.dtype.kind == "f" else ops.astype(x, np.float64), ord, axis, keepdims)
+
+
 def vector_norm(x: Any, axis: Any = None, keepdims: bool = False, ord: Any = 2) -> Any:
     return ops.vector_norm(given(x), ord, axis, keepdims)
 
@@ -1066,8 +1093,8 @@ def linspace(
     start: Any, stop: Any, num: int = 50, endpoint: bool = True, retstep: bool = False, dtype: Any = None, axis: int = 0, device: Any = None
 ) -> Any:  # fmt: skip
     div = num - 1 if endpoint else num
-    start, stop = given(start), given(stop)
-    kind = np.result_type(start.dtype, stop.dtype, float(num))
+    kind = np.linspace(raw(start), raw(stop), 0).dtype
+    start, stop = (ops.astype(given(v), kind) for v in (start, stop))
     step = (stop - start) / div if div > 0 else steps(math.nan)
     shape = np.broadcast_shapes(start.shape, stop.shape)
     t = np.arange(num, dtype=kind).reshape((-1,) + (1,) * len(shape))
@@ -1088,12 +1115,12 @@ def logspace(
 
 
 def geomspace(start: Any, stop: Any, num: int = 50, endpoint: bool = True, dtype: Any = None, axis: int = 0) -> Any:
-    start, stop = given(start), given(stop)
+    kind = np.geomspace(raw(start), raw(stop), 1).dtype
+    start, stop = (ops.astype(given(v), kind) for v in (start, stop))
     if np.any(raw(start) * raw(stop) <= 0):
         raise ValueError("np.geomspace: start and stop must both be positive or both be negative")
     sign = np.sign(raw(start))
-    kind = np.result_type(start.dtype, stop.dtype, float(num))
-    first, last = ops.astype(sign * start, kind), ops.astype(sign * stop, kind)
+    first, last = sign * start, sign * stop
     y = ops.power(10.0, linspace(ops.log10(first), ops.log10(last), num, endpoint))
     if num > 0:
         head, tail = ops.broadcast_to(first, y.shape[1:])[None], ops.broadcast_to(last, y.shape[1:])[None]

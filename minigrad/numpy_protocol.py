@@ -19,7 +19,7 @@ import numpy as np
 from minigrad import guards, ops, tracing
 from minigrad import numpy_functions as f
 from minigrad.errors import DtypeError, MinigradError, ShapeError
-from minigrad.graph import Handle, is_off, next_order
+from minigrad.graph import ALL, Handle, is_off, next_order, recording
 from minigrad.numpy_functions import given, moves, picks, raw, wrapped
 from minigrad.ops import where
 from minigrad.primitive import unrecorded
@@ -167,14 +167,48 @@ def _recording(*values: Any) -> bool:
     return not is_off() and _asking(values)
 
 
+def _real(ufunc: Any, inputs: tuple[Any, ...]) -> bool:
+    """Whether all inputs are real. Of complex ones NumPy computes, and nothing is recorded."""
+    if not any(getattr(x, "dtype", _REAL).kind == "c" for x in inputs):
+        return True
+    if _recording(inputs):
+        raise DtypeError(f"np.{ufunc.__name__} of complex numbers and a tensor that requires a gradient: {_COMPLEX}")
+    return False
+
+
+_REAL = np.dtype(np.float64)
+
+
+def _records(*values: Any) -> bool:
+    """Whether what is computed from ``values`` becomes part of a graph."""
+    return recording.get()[0] >= ALL or _recording(*values)
+
+
+def _plainly(function: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """NumPy itself on the arrays, where there is nothing to record; ``out=`` is written as NumPy does."""
+    out = kwargs.get("out")
+    if out is None:
+        return wrapped(function(*raw(args), **raw(kwargs)))
+    targets = out if isinstance(out, tuple) else (out,)
+    for target in filter(None.__ne__, targets):
+        _check_out(name, target, None)
+    function(*raw(args), **raw(kwargs))
+    for target in targets:
+        if isinstance(target, Handle) and target.node is not None:
+            guards.written(target._data, target.node, next_order())
+    return out if len(targets) > 1 else targets[0]
+
+
 def call_ufunc(ufunc: Any, method: str, inputs: tuple[Any, ...], options: dict[str, Any]) -> Any:
     """What ``Tensor.__array_ufunc__`` returns."""
     row = UFUNCS.get(ufunc)
-    if row is not None and row.status == GRADIENT and method == "__call__" and not options:
+    if row is not None and row.status == GRADIENT and method == "__call__" and not options and _real(ufunc, inputs):
         return row.run(*inputs)  # type: ignore[misc]
     name = f"np.{ufunc.__name__}" + ("" if method == "__call__" else f".{method}")
     if method == "at":
         return _at(ufunc, name, *inputs)
+    if not _records(inputs, options):
+        return _plainly(getattr(ufunc, method), name, inputs, options)
     if row is None or row.status == REFUSED:
         if _recording(inputs, options):
             raise DtypeError(f"{name} on a Tensor is not differentiable here: {row.why if row else 'minigrad does not know this ufunc'}. "
@@ -213,7 +247,7 @@ def _call(ufunc: Any, run: Callable[..., Any], name: str, inputs: Any, options: 
     if isinstance(y, tuple):
         raise DtypeError(f"{name}: where= of several outputs is not supported on Tensors: use mg.where on each")
     # NumPy leaves what is masked out uninitialised where there is no out=; here it is 0.
-    return where(mask, y, 0 if out is None or out[0] is None else given(out[0]))
+    return where(mask, y, 0 if out is None or out[0] is None else raw(out[0]).copy())
 
 
 def _into(name: str, out: Any, y: Any) -> Any:
@@ -227,14 +261,18 @@ def _into(name: str, out: Any, y: Any) -> Any:
     return written if len(results) > 1 else written[0]
 
 
-_OWN = sys.getrefcount(unrecorded(np.zeros(1))._data)
+def _references(tensor: Handle) -> int:
+    return sys.getrefcount(tensor._data)
+
+
+_OWN = _references(unrecorded(np.zeros(1)))
 """What getrefcount counts for an array that one Tensor alone holds."""
 
 
 def _check_out(name: str, target: Any, result: Any) -> None:
-    if target.shape != result.shape:
+    if result is not None and target.shape != result.shape:
         raise ShapeError(f"{name}: out has shape {target.shape}, but the result has shape {result.shape}")
-    if not np.can_cast(result.dtype, target.dtype, "same_kind"):
+    if result is not None and not np.can_cast(result.dtype, target.dtype, "same_kind"):
         raise DtypeError(f"{name}: out is {target.dtype}, and the result is {result.dtype}, which does not go into it safely")
     if tracing.active.get() is not None:
         tracing.refuse(f"{name} with out=", "use the result that it returns")
@@ -245,7 +283,7 @@ def _check_out(name: str, target: Any, result: Any) -> None:
                             f"leave out= away, or give a Tensor such as mg.empty(shape)")  # fmt: skip
     if target.node is not None and (target.node.requires_grad or target.node.op is not None):
         raise MinigradError(f"{name}: out is part of the graph already, and its old value may still be needed: leave out= away")
-    if sys.getrefcount(target._data) > _OWN:
+    if _references(target) > _OWN:
         raise MinigradError(f"{name}: out shares its memory with an array, a view or a recorded value, which would see the new values "
                             f"without their history: give a new Tensor such as mg.empty(shape), or leave out= away")  # fmt: skip
 
@@ -385,7 +423,7 @@ _RUN: dict[str, Callable[..., Any]] = {
     "cumulative_sum": f.cumulative(ops.cumulative_sum), "diagonal": _one(ops.diagonal, "a"), "diff": f.diff, "dot": f.dot,
     "dstack": f.joined(np.dstack, ops.atleast_3d, 2), "ediff1d": f.ediff1d, "einsum": f.einsum,
     "expand_dims": _one(ops.expand_dims, "a", "axis"), "fix": lambda x: ops.trunc(given(x)), "flip": _one(ops.flip, "m", "axis"),
-    "full_like": f.full_like, "geomspace": f.geomspace, "gradient": f.gradient, "histogram": f.histogram,
+    "full_like": f.full_like, "geomspace": f.geomspace, "gradient": f.gradient, "histogram": f.histogram, "histogram_bin_edges": f.histogram_bin_edges,
     "hstack": f.joined(np.hstack, ops.atleast_1d, 1), "i0": lambda x: ops.bessel(_float(x), 0), "imag": f.imag,
     "inner": lambda a, b: ops.inner(given(a), given(b)), "interp": f.interp, "kron": f.kron, "linspace": f.linspace,
     "logspace": f.logspace, "matrix_transpose": _one(ops.matrix_transpose, "x"), "max": f.max, "mean": f.mean,
@@ -410,7 +448,7 @@ _RUN: dict[str, Callable[..., Any]] = {
     "linalg.inv": _one(ops.inv, "a"), "linalg.lstsq": f.lstsq, "linalg.matmul": lambda x1, x2: ops.matmul(given(x1), given(x2)),
     "linalg.matrix_norm": f.matrix_norm, "linalg.matrix_power": _one(ops.matrix_power, "a", "n"),
     "linalg.matrix_transpose": _one(ops.matrix_transpose, "x"), "linalg.multi_dot": f.multi_dot,
-    "linalg.norm": lambda x, ord=None, axis=None, keepdims=False: ops.norm(_float(x), ord, axis, keepdims),
+    "linalg.norm": f.norm,
     "linalg.outer": lambda x1, x2: f.outer(x1, x2), "linalg.pinv": f.pinv, "linalg.qr": f.qr, "linalg.slogdet": _one(ops.slogdet, "a"),
     "linalg.solve": f.solve, "linalg.svd": f.svd, "linalg.svdvals": _one(ops.svdvals, "x"),
     "linalg.tensordot": lambda x1, x2, axes=2: ops.tensordot(given(x1), given(x2), axes), "linalg.tensorinv": f.tensorinv,
@@ -419,7 +457,7 @@ _RUN: dict[str, Callable[..., Any]] = {
 }  # fmt: skip
 _NOTES = {
     "angle": "0 on the reals: a step function", "around": "0: a step function", "round": "0: a step function", "fix": "0: a step function",
-    "histogram": "in the weights; 0 in the values", "bincount": "in the weights", "imag": "0 on the reals",
+    "histogram": "in the weights, and the edges in the values; bins named by a rule are refused", "bincount": "in the weights", "imag": "0 on the reals",
     "quantile": "in the values; q has no gradient", "percentile": "in the values; q has no gradient",
     "nanquantile": "in the values; q has no gradient", "nanpercentile": "in the values; q has no gradient",
     "polyfit": "full= and cov= are refused", "poly": "of roots; of a matrix refused", "cov": "fweights, counts, have no gradient",
@@ -427,14 +465,14 @@ _NOTES = {
     "linalg.qr": "mode='raw' is refused", "linalg.svd": "hermitian=True with vectors is refused",
 }  # fmt: skip
 
-_COMPLEX = "its input or output is complex, and gradients of complex tensors are not supported: compose it of sines and cosines"
+_COMPLEX = "its input or output is complex, and gradients of complex tensors are not supported: keep real and imaginary parts as two tensors"
 _WHOLE = {
     "all", "allclose", "any", "argmax", "argmin", "argpartition", "argsort", "argwhere", "array_equal", "array_equiv", "count_nonzero",
-    "diag_indices_from", "digitize", "flatnonzero", "histogram2d", "histogramdd", "histogram_bin_edges", "isclose", "iscomplex", "isin",
+    "diag_indices_from", "digitize", "flatnonzero", "histogram2d", "histogramdd", "isclose", "iscomplex", "isin",
     "isneginf", "isposinf", "isreal", "ix_", "lexsort", "nanargmax", "nanargmin", "nonzero", "packbits", "ravel_multi_index", "searchsorted",
     "tril_indices_from", "triu_indices_from", "unpackbits", "unravel_index", "linalg.matrix_rank", "empty_like", "ones_like", "zeros_like",
 }  # fmt: skip
-_HARD = {"histogram2d": ("weights",), "histogramdd": ("weights",), "histogram_bin_edges": ("a",)}
+_HARD = {"histogram2d": ("weights",), "histogramdd": ("weights",)}
 _TELLS = {
     "array2string", "array_repr", "array_str", "can_cast", "common_type", "einsum_path", "iscomplexobj", "isrealobj", "may_share_memory",
     "min_scalar_type", "ndim", "result_type", "save", "savetxt", "savez", "savez_compressed", "shape", "shares_memory", "size",
@@ -488,6 +526,8 @@ def call_function(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) 
             raise DtypeError(f"{name} does not record what it does to a tensor that requires a gradient: use minigrad's own functions, "
                              f"or .detach().numpy() if the history is not wanted")  # fmt: skip
         return function(*raw(args), **raw(kwargs))
+    if not _records(args, kwargs) and row.status in (GRADIENT, REFUSED):
+        return _plainly(function, name, args, kwargs)
     if row.status == GRADIENT:
         return _composed(function, name, row.run, args, kwargs)  # type: ignore[arg-type]
     if row.status == PLAIN:

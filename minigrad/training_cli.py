@@ -94,6 +94,9 @@ def add_to(made: argparse.ArgumentParser) -> None:
     made.add_argument("--augment", action="store_true", help="turn training images by up to 10 degrees, and add noise")
     made.add_argument("--seed", type=int, default=0, metavar="N", help="of the first weights and the order (default: 0)")
     made.add_argument("-o", "--out", metavar="DIR", help="the folder for the files (default: out/DATASET-MODEL)")
+    made.add_argument(
+        "--fast-blas", action="store_true", help="let OpenBLAS use AVX-512 if it chose not to (see: minigrad doctor)"
+    )
     made.add_argument("--no-plot", action="store_true", help="write no pictures")
     made.add_argument("--quiet", action="store_true", help="print the result only")
     made.add_argument("--json", action="store_true", help="print the result as JSON, as in history.json")
@@ -113,6 +116,9 @@ def _positive(kind: type[Any]) -> Callable[[str], Any]:
 def run(options: argparse.Namespace, command: argparse.ArgumentParser) -> int:
     """Train, report, write."""
     from minigrad.errors import AnomalyError
+
+    if options.fast_blas:
+        _restart_with_fast_blas(options.arguments)
 
     recipe = RECIPES.get((options.dataset, options.model))
     if recipe is None:
@@ -140,6 +146,20 @@ def run(options: argparse.Namespace, command: argparse.ArgumentParser) -> int:
         if not options.quiet:
             print(f"written: {', '.join(str(folder / name) for name in written)}")
     return INTERRUPTED if history.stopped == "interrupted" else OK
+
+
+def _restart_with_fast_blas(arguments: list[str]) -> None:
+    """The same command line in place of this process, with another environment, if that makes a difference.
+
+    OpenBLAS chooses its kernel when NumPy loads, which is long over. It does not come here twice: with the variable set there is
+    nothing left to set.
+    """
+    from minigrad import doctor
+
+    variables = doctor.fast_blas(dict(os.environ))
+    if variables:
+        sys.stdout.flush()
+        os.execve(sys.executable, [sys.executable, "-m", "minigrad", *arguments], {**os.environ, **variables})  # noqa: S606
 
 
 def _require(packages: tuple[str, ...]) -> None:

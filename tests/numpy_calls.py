@@ -29,17 +29,14 @@ def arrays(dtype: Any = np.float64) -> dict[str, np.ndarray]:
 mask = np.array([[True, False, True, True], [False, True, True, False], [True, True, False, True]])
 
 UFUNCS: dict[str, list[str]] = {
-    **{f: [f"np.{f}(x)"] for f in (
-        "abs absolute arcsinh arctan asinh atan cbrt ceil conj conjugate cos cosh deg2rad degrees exp exp2 expm1 fabs floor frexp "
-        "modf negative positive rad2deg radians reciprocal rint sign sin sinh square tan tanh trunc").split()},
-    **{f: [f"np.{f}(p)"] for f in "log log10 log1p log2 sqrt".split()},
-    **{f: [f"np.{f}(u)"] for f in "arccos acos arcsin asin arctanh atanh".split()},
+    **{f: [f"np.{f}(x)"] for f in ["abs", "absolute", "arcsinh", "arctan", "asinh", "atan", "cbrt", "ceil", "conj", "conjugate", "cos", "cosh", "deg2rad", "degrees", "exp", "exp2", "expm1", "fabs", "floor", "frexp", "modf", "negative", "positive", "rad2deg", "radians", "reciprocal", "rint", "sign", "sin", "sinh", "square", "tan", "tanh", "trunc"]},
+    **{f: [f"np.{f}(p)"] for f in ["log", "log10", "log1p", "log2", "sqrt"]},
+    **{f: [f"np.{f}(u)"] for f in ["arccos", "acos", "arcsin", "asin", "arctanh", "atanh"]},
     **{f: [f"np.{f}(p + 1)"] for f in ("arccosh", "acosh")},
     "copysign": ["np.copysign(x, y)", "np.copysign(x, -1.5)"],
-    **{f: [f"np.{f}(x, y)", f"np.{f}(x, v)", f"np.{f}(1.5, x)"] for f in (
-        "add subtract multiply divide true_divide arctan2 atan2 fmax fmin hypot logaddexp logaddexp2 maximum minimum").split()},
-    **{f: [f"np.{f}(x, p)", f"np.{f}(x, 0.7)"] for f in "fmod mod remainder floor_divide divmod".split()},
-    **{f: [f"np.{f}(p, x)", f"np.{f}(p, 2)"] for f in "power pow float_power".split()},
+    **{f: [f"np.{f}(x, y)", f"np.{f}(x, v)", f"np.{f}(1.5, x)"] for f in ["add", "subtract", "multiply", "divide", "true_divide", "arctan2", "atan2", "fmax", "fmin", "hypot", "logaddexp", "logaddexp2", "maximum", "minimum"]},
+    **{f: [f"np.{f}(x, p)", f"np.{f}(x, 0.7)"] for f in ["fmod", "mod", "remainder", "floor_divide", "divmod"]},
+    **{f: [f"np.{f}(p, x)", f"np.{f}(p, 2)"] for f in ["power", "pow", "float_power"]},
     "heaviside": ["np.heaviside(x, y)", "np.heaviside(np.where(mask, x, 0.0), y)"],
     "ldexp": ["np.ldexp(x, np.array([1, -2, 0, 3]))"],
     "matmul": ["np.matmul(x, m)", "np.matmul(b, w)", "np.matmul(c, m, axes=[(1, 2), (0, 1), (1, 2)])"],
@@ -62,9 +59,9 @@ METHODS: list[str] = [
 
 FUNCTIONS: dict[str, list[str]] = {
     **{f: [f"np.{f}(x)", f"np.{f}(x, axis=1)", f"np.{f}(x, (0, 1), keepdims=True)", f"np.{f}(c, axis=(0, -1))", f"np.{f}(x, 0, initial=0.3, where=mask)"]
-       for f in "sum prod max min amax amin".split()},
+       for f in ["sum", "prod", "max", "min", "amax", "amin"]},
     **{f: [f"np.{f}(gaps)", f"np.{f}(gaps, axis=1)", f"np.{f}(gaps, 0, keepdims=True)"]
-       for f in "nansum nanprod nanmax nanmin nanmean nanvar nanstd nanmedian".split()},
+       for f in ["nansum", "nanprod", "nanmax", "nanmin", "nanmean", "nanvar", "nanstd", "nanmedian"]},
     "mean": ["np.mean(x)", "np.mean(x, axis=0)", "np.mean(c, (0, 2), keepdims=True)", "np.mean(x, 1, where=mask)", "np.mean(x, dtype='f4')"],
     **{f: [f"np.{f}(x)", f"np.{f}(x, axis=1, ddof=1)", f"np.{f}(c, (0, 2), keepdims=True)", f"np.{f}(x, 0, where=mask)", f"np.{f}(x, axis=0, correction=1)",
            f"np.{f}(x, axis=1, mean=np.mean(x, axis=1, keepdims=True), keepdims=True)"] for f in ("var", "std")},
@@ -72,7 +69,7 @@ FUNCTIONS: dict[str, list[str]] = {
     "nanquantile": ["np.nanquantile(gaps, 0.3)", "np.nanquantile(gaps, [0.1, 0.8], axis=1)", "np.nanquantile(gaps, 0.7, axis=0, method='hazen', keepdims=True)"],
     "nanpercentile": ["np.nanpercentile(gaps, [10, 45], axis=0)"],
     "quantile": ["np.quantile(x, 0.3)", "np.quantile(x, [0.1, 0.8], axis=1)", "np.quantile(c, [[0.2, 0.5]], axis=(0, 2), keepdims=True)",
-                 *(f"np.quantile(x, 0.37, axis=0, method='{k}')" for k in "lower higher nearest midpoint weibull hazen median_unbiased normal_unbiased inverted_cdf averaged_inverted_cdf closest_observation interpolated_inverted_cdf".split()),
+                 *(f"np.quantile(x, 0.37, axis=0, method='{k}')" for k in ["lower", "higher", "nearest", "midpoint", "weibull", "hazen", "median_unbiased", "normal_unbiased", "inverted_cdf", "averaged_inverted_cdf", "closest_observation", "interpolated_inverted_cdf"]),
                  "np.quantile(v, 0.4, method='inverted_cdf', weights=np.array([1.0, 2.0, 1.0, 0.5]))"],
     "percentile": ["np.percentile(x, 30)", "np.percentile(x, [5, 60], axis=1)"],
     "median": ["np.median(x)", "np.median(x, axis=0)", "np.median(c, axis=(0, 2), keepdims=True)"],
@@ -121,7 +118,8 @@ FUNCTIONS: dict[str, list[str]] = {
     "unwrap": ["np.unwrap(x * 5)", "np.unwrap(x * 5, axis=0, period=4.0)"], "convolve": [f"np.convolve({a}, '{k}')" for a in ("v, w", "w, v", "v, v[:2]") for k in ("full", "same", "valid")],
     "correlate": [f"np.correlate({a}, '{k}')" for a in ("v, w", "w, v", "v, v[:2]", "v[:2], t") for k in ("full", "same", "valid")],
     "cov": ["np.cov(x)", "np.cov(x, y, rowvar=False)", "np.cov(v, t)", "np.cov(x, bias=True)", "np.cov(x, aweights=t)", "np.cov(x, ddof=0, fweights=[1, 2, 1, 3], aweights=t)", "np.cov(v)"],
-    "corrcoef": ["np.corrcoef(x)", "np.corrcoef(v, t)"], "histogram": ["np.histogram(x, 4, weights=p)", "np.histogram(x, [-2, 0, 1, 2], density=True, weights=p)"],
+    "corrcoef": ["np.corrcoef(x)", "np.corrcoef(v, t)"], "histogram": ["np.histogram(x, 4, weights=p)", "np.histogram(x, [-2, 0, 1, 2], density=True, weights=p)", "np.histogram(x, 3, density=True)"],
+    "histogram_bin_edges": ["np.histogram_bin_edges(x, 3)"],
     "bincount": ["np.bincount([0, 2, 2, 1], weights=v, minlength=5)"],
     "cross": ["np.cross(w, w[::-1])", "np.cross(m, m[::-1])", "np.cross(m.T, m[::-1].T, axis=0)"], "dot": ["np.dot(x, m)", "np.dot(v, v)", "np.dot(c, v)", "np.dot(x, 2.0)"],
     "vdot": ["np.vdot(x, y)"], "inner": ["np.inner(x, y)", "np.inner(v, v)"], "outer": ["np.outer(v, x)"], "kron": ["np.kron(w, v)", "np.kron(s, w)"],
@@ -152,6 +150,6 @@ WITHOUT_GRADIENT: list[str] = [
     "np.allclose(x, x)", "np.array_equal(x, y)", "np.searchsorted(t, x)", "np.digitize(x, t)", "np.isin(x, v)", "np.zeros_like(x)", "np.ones_like(x)",
     "np.linalg.matrix_rank(s)", "np.shape(x)", "np.ndim(x)", "np.size(x, 1)", "np.result_type(x, 'f4')", "np.array_repr(v)", "np.can_cast(x.dtype, 'f4')",
     "np.isnan(gaps)", "np.signbit(x)", "np.greater(x, y)", "np.logical_and(x, y)", "np.spacing(x)", "np.all(x)", "np.any(x > 0, axis=0)", "np.lexsort((v, t))",
-    "np.nanargmax(gaps, axis=1)", "np.histogram_bin_edges([1.0, 2.0])", "np.iscomplexobj(x)", "np.argpartition(v, 1)[1]", "np.tril_indices_from(s)",
+    "np.nanargmax(gaps, axis=1)", "np.iscomplexobj(x)", "np.argpartition(v, 1)[1]", "np.tril_indices_from(s)",
     "np.where(x > 0)", "np.equal.outer(v, v)", "np.logical_or.reduce(x > 0, axis=1)",
 ]  # fmt: skip

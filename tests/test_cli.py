@@ -443,7 +443,9 @@ WIDE = {"name": "a CPU", "usable": 2, "avx512": True}
     ("library", "processor", "environment", "words"),
     [
         (OPENBLAS, WIDE, {}, ["OPENBLAS_CORETYPE=SkylakeX"]),
-        (OPENBLAS, WIDE, {"OPENBLAS_CORETYPE": "Haswell"}, ["unset it"]),
+        (OPENBLAS | {"speedup": 1.52}, WIDE, {}, ["were 1.52 times as fast"]),
+        (OPENBLAS | {"speedup": 1.02}, WIDE, {}, []),
+        (OPENBLAS, WIDE, {"OPENBLAS_CORETYPE": "Haswell"}, ["OPENBLAS_CORETYPE=Haswell makes OpenBLAS use the kernel Haswell"]),
         (OPENBLAS | {"kernel": "SkylakeX"}, WIDE, {}, []),
         (OPENBLAS | {"kernel": "Cooperlake"}, WIDE, {}, []),
         (OPENBLAS | {"kernel": None}, WIDE, {}, []),

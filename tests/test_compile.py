@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import gc
+import tracemalloc
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -764,3 +766,35 @@ def test_constants_made_inside_are_folded():
         y = step(mg.ones(3))
     assert sum(1 for _ in step.programs[0].program.instructions()) == 1, step.explain()
     np.testing.assert_allclose(y.numpy(), np.exp(6.0), rtol=1e-6)
+
+
+def test_a_tensor_kept_elsewhere_is_refused():
+    kept = []
+
+    def f(x):
+        kept.append(mg.exp(x))
+        return x * 2
+
+    with pytest.raises(CompileError, match=r"computed by exp \(at .*test_compile.py:[0-9]+\), somewhere else"):
+        mg.compile(f)(mg.ones(3))
+
+
+def test_no_value_of_a_recording_stays_alive():
+    w = mg.tensor(np.ones((300, 300)), requires_grad=True)
+    step = mg.compile(lambda x: mg.sum(mg.exp(mg.tanh(x @ w))))
+    tracemalloc.start()
+    for k in range(6):
+        step(np.full((300, 300), float(k)))
+    gc.collect()
+    held = tracemalloc.get_traced_memory()[0]
+    tracemalloc.stop()
+    assert held < 4 * 300 * 300 * 8  # the buffers of one program, not the values of its recordings
+
+
+def test_threads_take_turns():
+    step = mg.compile(lambda x: mg.sum(mg.exp(mg.sin(x)) * x))
+    inputs = [np.full((50, 50), float(k)) for k in range(8)]
+    expected = [step(x).item() for x in inputs]
+    with ThreadPoolExecutor(4) as pool:
+        for _ in range(20):
+            assert [y.item() for y in pool.map(step, inputs)] == expected

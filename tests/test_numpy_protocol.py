@@ -17,9 +17,8 @@ from tests import numpy_calls
 from tests.numpy_calls import FUNCTIONS, METHODS, UFUNCS, WITHOUT_GRADIENT, arrays, mask
 
 CALLS = [*itertools.chain.from_iterable([*UFUNCS.values(), *FUNCTIONS.values()]), *METHODS]
-FLAT = re.compile(r"np\.(ceil|floor|rint|sign|trunc|around|round|angle|imag|floor_divide)\(")
+FLAT = re.compile(r"np\.(ceil|floor|rint|sign|trunc|around|round|angle|imag|floor_divide)\(|np\.heaviside\(x, y")
 """Recorded, with gradient 0."""
-LOOSE = ("cond(", "'nuc'", "polyfit", "pinv", "lstsq", "gradient(v, t", "unwrap", "interp", "corrcoef", "cov", "var", "std", "fmod", "mod(")
 
 
 def leaf(value: Any, dtype: Any = None) -> mg.Tensor:
@@ -36,12 +35,13 @@ def evaluate(call: str, values: dict[str, Any]) -> list[Any]:
         return outputs(eval(call, {"np": np, "mask": mask, **values}))
 
 
-def same(got: Any, expected: Any, call: str) -> None:
+def same(got: Any, expected: Any, call: str, size: int) -> None:
     got = got.detach().numpy() if isinstance(got, mg.Tensor) else np.asarray(got)
     expected = np.asarray(expected)
     assert (got.dtype, got.shape) == (expected.dtype, expected.shape), call
     if expected.dtype.kind == "f":
-        assert_allclose(got, expected, rtol={8: 2e-13, 4: 2e-4, 2: 5e-2}[expected.itemsize], atol={8: 1e-14, 4: 2e-5, 2: 1e-2}[expected.itemsize])
+        rtol = 2e-4 if min(size, expected.itemsize) == 4 else 2e-13
+        assert_allclose(got, expected, rtol=rtol, atol=rtol / 10)
     else:
         assert_array_equal(got, expected)
 
@@ -53,7 +53,7 @@ def test_values_shapes_and_dtypes_are_numpys(call: str) -> None:
         expected, got = evaluate(call, plain), evaluate(call, {name: leaf(value) for name, value in plain.items()})
         assert len(expected) == len(got)
         for theirs, ours in zip(expected, got):
-            same(ours, theirs, call)
+            same(ours, theirs, call, np.dtype(dtype).itemsize)
         if call in CALLS:
             assert any(isinstance(y, mg.Tensor) and y.requires_grad for y in got)
         else:
@@ -71,7 +71,11 @@ def loss(call: str, values: dict[str, Any], ws: list[Any]) -> Any:
     for y, w in zip(evaluate(call, values), ws):
         if w is not None:
             keep = ~np.isnan(y.detach().numpy() if isinstance(y, mg.Tensor) else y)
-            total = total + mg.sum(mg.where(keep, y * w, 0.0)) if isinstance(y, mg.Tensor) else total + np.where(keep, y * w, 0.0).sum()
+            total = (
+                total + mg.sum(mg.where(keep, y * w, 0.0))
+                if isinstance(y, mg.Tensor)
+                else total + np.where(keep, y * w, 0.0).sum()
+            )
     return total
 
 
@@ -142,7 +146,11 @@ def test_every_function_of_numpy_that_takes_arrays_has_a_row(name: str, function
 
 
 def test_every_differentiable_row_is_tested() -> None:
-    missing = [n for n, v in functions() if (row := protocol.FUNCTIONS.get(v)) and row.status == protocol.GRADIENT and n not in FUNCTIONS]
+    missing = [
+        n
+        for n, v in functions()
+        if (row := protocol.FUNCTIONS.get(v)) and row.status == protocol.GRADIENT and n not in FUNCTIONS
+    ]
     assert missing == []
     tested = {getattr(np, name) for name in UFUNCS}
     assert [u.__name__ for u, row in protocol.UFUNCS.items() if row.status == protocol.GRADIENT and u not in tested] == []
@@ -166,8 +174,8 @@ def test_the_rows_that_refuse_refuse() -> None:
 @pytest.mark.parametrize(
     ("write", "fix"),
     [
-        (lambda x: np.copyto(x, 1.0), r"x\.at"), (lambda x: np.put(x, 0, 1.0), r"x\.at"), (lambda x: np.place(x, [True, False], [1.0]), "mg.where"),
-        (lambda x: np.putmask(x, [True, False], 1.0), "mg.where"), (lambda x: np.add.at(x, [0], 1.0), r"x\.at\[indices\]\.add"),
+        (lambda x: np.copyto(x, 7.0), r"x\.at"), (lambda x: np.put(x, 0, 7.0), r"x\.at"), (lambda x: np.place(x, [True, False], [7.0]), "mg.where"),
+        (lambda x: np.putmask(x, [True, False], 7.0), "mg.where"), (lambda x: np.add.at(x, [0], 1.0), r"x\.at\[indices\]\.add"),
         (lambda x: np.put_along_axis(x, np.array([0]), 5.0, 0), "mg.put_along_axis"),
     ],
 )  # fmt: skip
@@ -193,7 +201,7 @@ def test_writing_in_place_is_noticed_by_a_graph_that_needs_the_old_values() -> N
 # out=
 def test_out_makes_a_new_tensor_part_of_the_graph() -> None:
     x = leaf([0.5, 1.0])
-    for f in (lambda out: np.exp(x, out=out), lambda out: np.multiply(x, 2.0, out), lambda out: np.cumsum(x, out=out), lambda out: np.stack([x], out=out[None][0] if False else out) if False else np.add(x, x, out=(out,))):  # fmt: skip
+    for f in (lambda out: np.exp(x, out=out), lambda out: np.multiply(x, 2.0, out), lambda out: np.cumsum(x, out=out), lambda out: np.add(x, x, out=(out,))):  # fmt: skip
         out = mg.empty((2,), dtype="float64")
         y = f(out)
         assert y is out
@@ -206,11 +214,16 @@ def test_out_is_refused_where_somebody_would_see_values_without_history() -> Non
     x = leaf([0.5, 1.0])
     array, out = np.zeros(2), mg.zeros(2, dtype="float64")
     view = out[:]
-    for target, told in ((array, "lose its history"), (mg.asarray(array), "shares its memory"), (out, "shares its memory"), (x * 1, "part of the graph")):
+    for target, told in (
+        (array, "lose its history"),
+        (mg.asarray(array), "shares its memory"),
+        (out, "shares its memory"),
+        (x * 1, "part of the graph"),
+    ):
         with pytest.raises(mg.MinigradError, match=told):
             np.exp(x, out=target)
         with pytest.raises(mg.MinigradError, match=told):
-            np.sum(x, axis=0, keepdims=True, out=target[:1] if isinstance(target, np.ndarray) else target) if target is array else np.cumsum(x, out=target)
+            np.cumsum(x, out=target)
     assert view.tolist() == array.tolist() == [0.0, 0.0]
     with pytest.raises(mg.ShapeError, match=r"out has shape \(3,\)"):
         np.exp(x, out=mg.empty(3, dtype="float64"))

@@ -124,17 +124,15 @@ def test_numpy_functions_on_a_tensor_stay_in_the_graph():
 
 def test_numpy_functions_that_would_leave_the_graph_are_refused():
     x = leaf([0.5, 1.0])
-    with pytest.raises(mg.DtypeError, match=r"np.add.reduce on a Tensor"):
-        np.add.reduce(x)
-    with pytest.raises(mg.DtypeError, match=r"np.exp on a Tensor with out"):
+    with pytest.raises(mg.MinigradError, match=r"np.exp: out is an array"):
         np.exp(x, out=np.empty(2))
     with pytest.raises(mg.DtypeError, match=r"np.nextafter"):
         np.nextafter(x, 1)
-    for f in (np.asarray, np.array, lambda t: np.concatenate([t, t]), lambda t: np.empty(2).__setitem__(slice(None), t)):
+    for f in (np.asarray, np.array, lambda t: np.empty(2).__setitem__(slice(None), t)):
         with pytest.raises(mg.MinigradError, match=r"\.detach\(\)\.numpy\(\)"):
             f(x)
-    with pytest.raises((TypeError, mg.MinigradError)):
-        np.sum(x)
+    assert np.sum(x).requires_grad
+    assert np.concatenate([x, x]).requires_grad
 
 
 def test_a_tensor_without_gradient_is_an_array_to_numpy():

@@ -18,6 +18,7 @@ import minigrad as mg
 from minigrad import nn, viz
 from minigrad.nn import functional as F  # noqa: N812
 from minigrad.nn.models import LeNet5, resnet18
+from minigrad.viz import format as fmt
 from minigrad.viz.fold import MOST, ROOM, assembly, folded
 from minigrad.viz.outline import CONSTANT, Outline
 from minigrad.viz.records import everything
@@ -127,10 +128,10 @@ def test_a_small_network_is_drawn_whole_with_frames_around_its_modules():
     r = check(mlp(2, 3, 1)(x).sum())
     assert not boxes(r)
     assert [(g.name, g.type, g.operations, g.parameters) for g in r.groups] == [
-        ("Sequential", "Sequential", 7, 13),
-        ("0", "Linear", 3, 9),
+        ("Sequential", "Sequential", 3, 13),
+        ("0", "Linear", 1, 9),
         ("1", "Tanh", 1, 0),
-        ("2", "Linear", 3, 4),
+        ("2", "Linear", 1, 4),
     ]
     assert {g.group for g in r.groups[1:]} == {r.groups[0].id}
     assert r["0.weight"].group == r.groups[1].id
@@ -208,7 +209,7 @@ def test_calls_in_a_row_are_told_apart():
     cell, x = Cell(), data(2, 3)
     y = cell(cell(x))
     outline = Outline(everything(y.sum().node))
-    assert [(kid.name, kid.end - kid.start, len(kid.kids)) for kid in outline.root.kids] == [("Cell", 8, 2), ("Cell", 8, 2)]
+    assert [(kid.name, kid.end - kid.start, len(kid.kids)) for kid in outline.root.kids] == [("Cell", 4, 2), ("Cell", 4, 2)]
 
 
 def test_skip_connections_and_several_outputs_cross_folded_modules():
@@ -261,17 +262,27 @@ def test_time_steps_are_one_rolled_cell():
         assert use.count == 50
     (arrays,) = [g for g in r.groups if g.kind == "constants"]
     assert (arrays.leaves, arrays.shape) == (50, (2, 3))
-    assert "h (2, 4) \N{MULTIPLICATION SIGN}49" in viz.draw(loss).source
+    source = viz.draw(loss).source
+    assert "\N{CLOCKWISE OPEN CIRCLE ARROW} h \N{MULTIPLICATION SIGN}49" in source
+    for told in ("time steps, one shown", "handed to the next", "n: n of them", "several arrays"):
+        assert told in source, "the legend"
 
 
-def test_a_gru_layer_is_rolled_and_can_be_unrolled():
-    loss = nn.GRU(3, 4)(data(50, 2, 3))[0].sum()
-    r = check(loss)
+def test_gated_steps_are_rolled_and_can_be_unrolled():
+    W, U, V = (leaf(np.eye(3), name=name) for name in "WUV")
+    h = mg.zeros((2, 3), dtype="float64")
+    for x in data(50, 2, 3):
+        z = mg.sigmoid(x @ V)
+        h = z * h + (1 - z) * mg.tanh(x @ W + h @ U)
+    r = check(h)
     (loop,) = [g for g in r.groups if g.kind == "loop"]
-    assert loop.repeat == 50
-    assert [b.count for b in r.bundles if b.lag] == [49, 49], "h is used by the product and by the update gate"
-    unrolled = check(loss, fold=False)
-    assert len(unrolled.values) > 900
+    assert (loop.repeat, loop.operations) == (50, 50 * 10)
+    assert [b.count for b in r.bundles if b.lag] == [49, 49], "h is used by the product and by the gate"
+    (last,) = [g for g in boxes(r) if g.id == r.output]
+    np.testing.assert_array_equal(last.value, h.numpy())
+    assert f">{fmt.line(h.numpy())}</FONT>" in viz.draw(h).source, "a loop that ends the graph shows its output's value"
+    unrolled = check(h, fold=False)
+    assert len(unrolled.values) > 500
     assert not unrolled.bundles
 
 

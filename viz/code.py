@@ -50,7 +50,7 @@ PLAIN: dict[Any, str] = {
 }
 """What stands for functions that serve other libraries, or speed alone."""
 MODULES = {"numpy": "np"}
-TAKEN = {*keyword.kwlist, *keyword.softkwlist, *dir(builtins), "np", "math", "data", "g"}
+TAKEN = {*keyword.kwlist, *keyword.softkwlist, *dir(builtins), "np", "math", "data", "file", "Path", "g"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,7 +237,12 @@ class Helpers:
         elif inspect.isfunction(inspect.unwrap(value)) if callable(value) else False:
             self.functions[name] = self.function(name, inspect.unwrap(value))  # after what it calls: decorators come first
         else:
-            self.constants.append(f"{name} = {literal(value)}")
+            try:
+                self.constants.append(f"{name} = {literal(value)}")
+            except CodeError:
+                if not isinstance(value, dict):
+                    raise
+                self.constants.append(f"{name} = {{}}  # what was found is kept here")
 
     def function(self, name: str, f: Callable[..., Any]) -> str:
         """The source text of ``f`` as a function ``name`` that refers to helpers only."""
@@ -739,7 +744,7 @@ def program(found: Trace, npz: str = "derivation.npz") -> str:
         f'"""{root} and its gradients, forward and backward: what minigrad computed, bit for bit, in NumPy alone."""',
         "\n".join([*imports, *([""] if imports else []), "import numpy as np"]),
         *(["# What the rules below call\n" + helpers] if helpers else []),
-        *([f'data = np.load(Path(__file__).with_name("{npz}"))'] if files else []),
+        *([f'with np.load(Path(__file__).with_name("{npz}")) as file:\n    data = dict(file)'] if files else []),
         "# Inputs\n" + "\n".join(inputs),
         "# Forward\n" + "\n".join(forward),
         f"# Backward: d_x is the gradient of {root} with respect to x\n" + "\n".join(backward),

@@ -28,7 +28,9 @@ if TYPE_CHECKING:
 
 VANISHING, EXPLODING = 1e-3, 1e3
 """A layer's gradient vanishes, or explodes, if it is below, or above, so many times that of the layer nearest the loss; a time step's,
-compared to the largest, or to the last, of its layer."""
+if it is below so many times the largest of its layer, or above so many times the last."""
+SCANS = ("gru",)
+"""Operations that make the states of all time steps at once, (T, ...), from x, the first state and the rest."""
 SHARE = 0.5
 """A layer is dead, or saturated, if so much of it is."""
 FLAT = 0.05
@@ -73,7 +75,7 @@ class Layer:
 
     Attributes:
         gradient: the norm of dL/d(output): (steps,), or (steps, time) if it was called several times in a step, or is a recurrent
-            layer: then it is the norm of dL/dh_t. NaN where there was none.
+            layer: then it is the norm of dL/dh_t, in the order in which the layer goes through time. NaN where there was none.
         total: the norm over all times together, (steps,).
         mean: of its output's entries, (steps,), as all below.
         std: of its output's entries.
@@ -146,8 +148,9 @@ class Film:
     All backward passes between two records count as one step. Inside ``mg.compile`` modules do not run: there, only parameters
     are recorded.
 
-    It costs a few passes over each output and each parameter; on the steps that ``every`` leaves out, next to nothing. It holds one copy
-    of the parameters (``updates=False``: none), about 60 bytes per module, time step and kept step, and no graph.
+    It costs a few passes over each output and each parameter, and a GRU's way back through time once more; on the steps that
+    ``every`` leaves out, next to nothing. It holds one copy of the parameters (``updates=False``: none), about 60 bytes per module,
+    time step and kept step, and no graph.
 
     Args:
         model: a Module.
@@ -246,17 +249,14 @@ class Film:
         if not self._frames:
             self._connect(row, args, node)
         told = _told(backend.to_numpy(output._data), node.op.name if node.op else "")
-        states = _states(node) if about.inner and about.recurrent else []
-        about.recurrent = bool(states)
-        if len(states) == 1:
-            for state in states[0]:
-                self._hear(row, state, told)
+        recurrences = _recurrences(node) if about.inner and about.recurrent else []
+        about.recurrent = bool(recurrences)
+        if len(recurrences) == 1:
+            self._hear(row, recurrences[0], told)
             return
-        self._hear(row, node, told)
-        if states:
-            for k, sequence in enumerate(states):
-                for state in sequence:
-                    self._hear(self._part(row, k), state, (math.nan,) * 4 + (0.0,))
+        self._hear(row, [node], told)
+        for k, states in enumerate(recurrences):
+            self._hear(self._part(row, k), states, (math.nan,) * 4 + (0.0,))
 
     def _part(self, row: int, k: int) -> int:
         """The row of the k-th recurrence inside a module."""
@@ -271,17 +271,13 @@ class Film:
         self._ended += 1
         return len(self._rows) - 1
 
-    def _hear(self, row: int, node: Node, about: tuple[float, ...]) -> None:
-        self._calls += 1
-        call, seen = _Call(row, self._calls, about), self._seen
-
-        def arrived(g: Any) -> Any:
-            if math.isnan(call.numbers[0]) and not call.numbers[1]:
-                seen.append(call)
-            call.numbers[:2] = _size(getattr(g, "_data", g))
-            return g
-
-        node.more().hooks[_hook_number()] = arrived
+    def _hear(self, row: int, states: list[Node], about: tuple[float, ...]) -> None:
+        """Wait for the gradients of a call's output, or of a recurrence's states, each of which counts as a call."""
+        for state in states:
+            scan = state.op is not None and state.op.name in SCANS
+            calls = [_Call(row, self._calls + k, about) for k in range(state.shape[0] if scan else 1)]
+            self._calls += len(calls)
+            state.more().hooks[_hook_number()] = _ear(calls, self._seen, weakref.ref(state) if scan else None)
 
     def _connect(self, row: int, args: Any, node: Node) -> None:
         """Where a module's input came from: the modules that the graph leads back to. Once, in the first step."""
@@ -559,8 +555,37 @@ def _told(value: Array, op: str) -> tuple[float, ...]:
     return mean, std, dead, saturated, float(bad)
 
 
-def _states(node: Node) -> list[list[Node]]:
-    """The sequences of states that a layer's output was stacked from, the first layer's first: states made one from the other.
+def _ear(calls: list[_Call], seen: list[_Call], scan: weakref.ref[Node] | None) -> Callable[[Any], Any]:
+    """A hook that writes down the size of a gradient. It holds numbers only: what it hangs on, weakly."""
+
+    def arrived(g: Any) -> Any:
+        array = getattr(g, "_data", g)
+        node = scan() if scan is not None else None
+        for call, part in zip(calls, [array] if node is None else _through(node, array)):
+            if math.isnan(call.numbers[0]) and not call.numbers[1]:
+                seen.append(call)
+            call.numbers[:2] = _size(part)
+        return g
+
+    return arrived
+
+
+def _through(node: Node, g: Any) -> list[Any]:
+    """dL/dh_t of an operation that goes through all time steps at once: what reaches its t-th output, and what comes from step t + 1.
+
+    That part is the operation's own rule for the first state, on one step.
+    """
+    y, x, first, *rest = node.saved
+    rule = dict(node.op.pulls)[1]
+    found = [g[-1]]
+    for t in reversed(range(1, len(g))):
+        found.append(g[t - 1] + rule(found[-1][None], y[t : t + 1], x[t : t + 1], y[t - 1], *rest, *node.params))
+    return found[::-1]
+
+
+def _recurrences(node: Node) -> list[list[Node]]:
+    """What a recurrent layer's output was made from: for each of its recurrences, the first layer's first, its states in the order in
+    which they were made; or the one operation that made them all.
 
     Only operations in the scope of the output are looked at: those of its own module.
     """
@@ -568,13 +593,15 @@ def _states(node: Node) -> list[list[Node]]:
     queue, visited, scope = [node], {node}, node.scope
     for at in queue:  # which grows meanwhile
         parents = [p for p in at.parents if p is not None and p.requires_grad and p.op is not None and p.scope == scope]
-        if at.op is not None and at.op.name == "stack" and len(parents) > 1 and _one_from_another(parents):
-            found.append(parents)
-            parents = [min(parents, key=lambda p: p.order)]
+        if at.op is not None and at.op.name in SCANS:
+            found.append([at])
+        elif at.op is not None and at.op.name == "stack" and len(parents) > 1 and _one_from_another(parents):
+            found.append(sorted(parents, key=lambda p: p.order))
+            parents = found[-1][:1]
         new = [p for p in parents if p not in visited]
         visited.update(new)
         queue += new
-    return sorted(found, key=lambda states: max(p.order for p in states))
+    return sorted(found, key=lambda states: states[-1].order)
 
 
 def _one_from_another(states: list[Node]) -> bool:
@@ -641,7 +668,7 @@ def _marks(film: Film) -> Iterator[Mark]:
                 )  # fmt: skip
     for l in layers:
         if l.time > 2:
-            yield from _through_time(l, steps)
+            yield from _through_time(l, steps, last.total if there and last is not l else None)
     for kind in ("dead", "saturated"):
         for l in layers:
             share = getattr(l, kind)
@@ -654,16 +681,17 @@ def _marks(film: Film) -> Iterator[Mark]:
                 )  # fmt: skip
 
 
-def _through_time(l: Layer, steps: Array) -> Iterator[Mark]:
-    """How the gradient at the first time step compares: to the largest if it vanishes, to the last if it explodes."""
-    g = np.where(np.isfinite(l.gradient), l.gradient, math.nan)[:, :: -1 if l.name.endswith("_reverse") else 1]
+def _through_time(l: Layer, steps: Array, nearest: Array | None) -> Iterator[Mark]:
+    """How the gradient at the first time step compares: to the largest if it vanishes; if it explodes, to the last, and to the
+    layer nearest the loss, so that what grows with the gradient that comes in from above is no explosion."""
+    g = np.where(np.isfinite(l.gradient), l.gradient, math.nan)
     full = ~np.isnan(g).all(1)
     with np.errstate(all="ignore"):
         largest, final = np.full(len(g), math.nan), np.full(len(g), math.nan)
         largest[full] = np.nanmax(g[full], 1)
         for k in np.flatnonzero(full):
             final[k] = next((x for x in g[k, ::-1] if x > 0), math.nan)
-        down, up = g[:, 0] / largest, g[:, 0] / final
+        down, up = g[:, 0] / largest, g[:, 0] / (final if nearest is None else np.fmax(final, nearest))
     for kind, ratio, hit in (("exploding", up, up > EXPLODING), ("vanishing", down, (down < VANISHING) & (down > 0))):
         if hit.any():
             s = int(np.nanargmax(ratio) if kind == "exploding" else np.nanargmin(np.where(hit, ratio, math.nan)))

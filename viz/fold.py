@@ -54,7 +54,7 @@ def folded(
         >>> model = nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 1))
         >>> r = folded(model(mg.ones((4, 2))).sum(), depth=1)
         >>> [(g.type, g.name, g.operations, g.parameters) for g in r.groups if not g.frame]
-        [('Linear', '0', 3, 9), ('ReLU', '1', 1, 0), ('Linear', '2', 3, 4)]
+        [('Linear', '0', 1, 9), ('ReLU', '1', 1, 0), ('Linear', '2', 1, 4)]
     """
     _check(t, fold, depth)
     if t.node is None:

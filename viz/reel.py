@@ -218,7 +218,7 @@ class Picture:
         finite = film.loss[np.isfinite(film.loss)]
         if finite.size and finite.min() > 0 and finite.max() > 30 * finite.min():
             axes["L"].set_yscale("log")
-        axes["L"].set(xlabel="training step", title="Loss")
+        axes["L"].set(xlabel="training step", title="Loss", xlim=(steps[0] - 0.5, steps[-1] + 0.5))
         if "T" in axes:
             self._heat(axes["T"], steps, timed.gradient.T, colours, norm)
             axes["T"].set(xlabel="training step", ylabel="time step", title=f"{fmt.plain(timed.name)}: by time step")
@@ -249,7 +249,8 @@ class Picture:
             else:
                 ax.text(norm.vmin, k, "not finite" if not math.isnan(x) else "none", va="center", fontsize=8, color="#555555")
         ax.axvline(middle, color="#555555", linewidth=0.8, linestyle=":")
-        ax.set(xscale="log", xlim=(low, norm.vmax * 3), title=f"At step {self.film.steps[self.step]}: input at the top, loss at the bottom")
+        high = 3 * max(middle, *now[np.isfinite(now)], norm.vmin)
+        ax.set(xscale="log", xlim=(low, high), title=f"At step {self.film.steps[self.step]}: input at the top, loss at the bottom")
         ax.set_ylim(len(names) - 0.5, -0.5)
         ax.set_yticks(range(0, len(names), each), names[::each])
 

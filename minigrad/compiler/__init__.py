@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import functools
+import gc
 import sys
+import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -12,7 +14,7 @@ import numpy as np
 
 from minigrad.compiler.emit import THREADS, Emitter
 from minigrad.compiler.memory import fit, parse
-from minigrad.compiler.program import CONSTANT, Builder, Instruction, Program, Value, check_views, same, simplify
+from minigrad.compiler.program import CONSTANT, Builder, Instruction, Program, Value, same, settle, simplify
 from minigrad.compiler.schedule import Region, schedule
 from minigrad.graph import TRACE, Handle, Node, leaf, recording
 from minigrad.tensor import Tensor, asarray, wrap
@@ -124,15 +126,20 @@ class Compiled:
 class Variant:
     """One recording of a step, what it holds for, and, after the second, its program."""
 
-    def __init__(self, log: Log, builder: Builder, program: Program, result: Any, inputs: list[Tensor]) -> None:
-        self.log, self.program, self.result, self.of_node = log, program, result, builder.of_node
+    def __init__(self, log: Log, program: Program, result: Any, inputs: list[Tensor]) -> None:
+        self.program, self.result = program, result
         self.emitter: Emitter | None = None
-        self.states = [(h, h.node, n.dtype) for n, h in _states(log)]
+        given = {id(t) for t in inputs}
+        self.states = [(h, h.node, n.dtype) for n, h in _states(log) if id(h) not in given]
+        self.lock = threading.Lock()
         self.modules = dict(log.modules)
         self.had_grad = {node: had for node, had in log.had_grad.items() if had is not None}
-        self.inputs = inputs
         position = {id(t._data): k for k, t in enumerate(inputs)}
-        self.guards = [(position.get(id(g.array)), g.array, g.predicate, g.outcome) for g in log.guards]
+        self.guards = [
+            (k, g.array if k is None else None, g.predicate, g.outcome)
+            for g in log.guards
+            for k in (position.get(id(g.array)),)
+        ]
 
     def holds(self, leaves: list[Tensor]) -> bool:
         """Whether the world is as it was recorded: the same Tensors, modes and gradients, the same branches of the library."""
@@ -154,9 +161,7 @@ class Variant:
 
     def finish(self, threads: int, memory: int | None = None) -> None:
         p = self.program
-        check_views(p, self.log, self.of_node)
         self.before = sum(1 for _ in p.instructions())
-        del self.log, self.of_node  # with them go the nodes, and their hold on the constants
         simplify(p, _held)
         self.held = None if memory is None else fit(p, memory)
         self.budget = memory
@@ -167,11 +172,12 @@ class Variant:
     def run(self, leaves: list[Tensor]) -> Any:
         emitter = self.emitter
         assert emitter is not None
-        if not emitter.untouched():
-            emitter.bind()
-            emitter.settle()
-        with np.errstate(all="ignore"):
-            values = emitter.run(*[t._data for t in leaves])
+        with self.lock:  # the buffers are one set: threads take turns
+            if not emitter.untouched():
+                emitter.bind()
+                emitter.settle()
+            with np.errstate(all="ignore"):
+                values = emitter.run(*[t._data for t in leaves])
         return _unflatten(self.result, iter([wrap(_owned(v, leaves)) for v in values]))
 
     def explain(self) -> str:
@@ -240,11 +246,32 @@ def _trace(step: Callable[..., Any], args: Any, kwargs: Any, inputs: list[Tensor
         _restore(log)
     outputs: list[Tensor] = []
     structure = _flatten(result, outputs, convert=False)
+    _nothing_kept(log, outputs)
     builder = Builder(log, inputs)  # type: ignore[arg-type]
     program = builder.build(outputs)  # type: ignore[arg-type]
+    settle(program, log, builder.of_node)
     plain = [wrap(t._data.copy() if any(t._data is x._data for x in inputs) else t._data) for t in outputs]
     _strip(log)
-    return Variant(log, builder, program, structure, inputs), _unflatten(structure, iter(plain))
+    variant = Variant(log, program, structure, inputs)
+    return variant, _unflatten(structure, iter(plain))
+
+
+def _nothing_kept(log: Log, outputs: list[Tensor]) -> None:
+    """Refuse a step that stores a Tensor anywhere but in what it returns: a replay would not store it."""
+    known = {id(t) for t in outputs} | {id(e.value) for e in log.events if isinstance(e, GradSet)}
+    for attempt in range(2):
+        kept = [t for r in log.made if (t := r()) is not None and id(t) not in known]
+        if not kept:
+            return
+        if attempt == 0:
+            del kept
+            gc.collect()
+    node: Any = kept[0].node
+    where = log.lines.get(node)
+    raise CompileError(
+        f"the step keeps a Tensor of shape {node.shape}, computed by {node.op.name}{f' (at {where})' if where else ''}, somewhere "
+        f"else than in what it returns: a program would not renew it. Return it, and store it outside."
+    )
 
 
 def _restore(log: Log) -> None:

@@ -32,7 +32,7 @@ class Value:
     Attributes:
         kind: where it comes from: a constant, an input of the step, a Tensor that lives outside (``state``), a gradient that was
             there when the step began, a draw, or an instruction.
-        array: what it was while tracing: its shape and dtype; a constant's value.
+        array: of what varies, an array of its shape, dtype and strides; a constant's value.
         source: the position of an input; the Tensor and the version of a state; the function of a draw.
         root: the value whose memory it is a view of; itself if it has memory of its own.
     """
@@ -391,11 +391,15 @@ def owns_memory(step: Instruction, p: Program) -> bool:
     return step.view is None and (not isinstance(out, np.ndarray) or bool(out.flags.writeable and 0 not in out.strides))
 
 
-def check_views(p: Program, log: Log, of_node: dict[Node, int]) -> None:
-    """Refuse a constant that is a view of something that varies: an index of a raw array, say."""
+def settle(p: Program, log: Log, of_node: dict[Node, int]) -> None:
+    """Let go of the values that vary, of which only shape, dtype and layout are needed from here on.
+
+    Raises:
+        CompileError: if a constant is a view of something that varies: an index of a raw array, say.
+    """
     computed = {p_of for node, p_of in of_node.items() if node in log.varying}
     varying = [
-        v for v in p.values if (v.kind in (INPUT, STATE, DRAW) or v.number in computed) and isinstance(v.array, np.ndarray)
+        v for v in p.values if (v.kind not in (CONSTANT, RESULT) or v.number in computed) and isinstance(v.array, np.ndarray)
     ]
     for v in p.values:
         if v.kind == CONSTANT and isinstance(v.array, np.ndarray) and v.array.size:
@@ -405,3 +409,12 @@ def check_views(p: Program, log: Log, of_node: dict[Node, int]) -> None:
                         f"an array of shape {v.shape} was taken out of a Tensor as a raw array and used again: the program would "
                         f"keep its values from the first run. Use minigrad's operations on the Tensor itself."
                     )
+    for v in varying:
+        v.array = _hollow(v.array)
+
+
+def _hollow(array: Any) -> Any:
+    """An array of the same shape, dtype and strides without its memory. Nobody may read its elements."""
+    return np.lib.stride_tricks.as_strided(
+        np.empty(1, array.dtype), array.shape, array.strides, writeable=array.flags.writeable
+    )

@@ -489,18 +489,22 @@ def _gru_back(g: Any, y: Any, x: Any, h: Any, weight: Any, bias: Any) -> tuple[A
     return reached.reshape(x.shape), carried
 
 
-_last: dict[str, Any] = {}
+_known: dict[int, tuple[Any, ...]] = {}
+"""Of each thread, for what :func:`_gru_input` was last asked and what it found: weak references, so nothing is kept alive."""
 
 
-def _gru_input(g: Any, y: Any, x: Any, h: Any, w: Any, b: Any) -> Any:
-    """The way back through time, once for all rules of a node: they are called in turn, with the very same g and y."""
-    known = [ref() for ref in _last.get(threading.get_ident(), ())]
-    if known and known[0] is g and known[1] is y and known[2] is not None:
-        return known[2]
-    found, _ = _gru_back(g, y, x, h, w, b)
-    _last.clear()
-    _last[threading.get_ident()] = (weakref.ref(g), weakref.ref(y), weakref.ref(found))
+def _gru_input(*asked: Any) -> Any:
+    """The way back through time, once for all rules of a node: they are called in turn, on the very same objects."""
+    *before, found = (ref() for ref in _known.get(threading.get_ident(), (_nothing,)))
+    if found is not None and len(before) == len(asked) and all(a is b for a, b in zip(asked, before)):
+        return found
+    found, _ = _gru_back(*asked)
+    _known[threading.get_ident()] = tuple(_nothing if a is None else weakref.ref(a) for a in (*asked, found))
     return found
+
+
+def _nothing() -> None:
+    return None
 
 
 def _gru_hidden_sums(g: Any, y: Any, x: Any, h: Any, w: Any, b: Any) -> Any:

@@ -183,7 +183,10 @@ def _rounding(x: float) -> float:
 
 
 def _distance(a: Array, b: Array) -> float:
-    return math.inf if a.shape != b.shape else float(np.max(np.abs(a - b), initial=0.0))
+    if a.shape != b.shape:
+        return math.inf
+    with np.errstate(all="ignore"):
+        return float(np.max(np.where(a == b, 0.0, np.abs(a - b)), initial=0.0))
 
 
 def _largest(a: Any) -> float:
@@ -489,7 +492,7 @@ def _operands(edge: Edge) -> Iterator[Any]:
 
 def _matrices(edge: Edge) -> Iterator[tuple[Any, Any]]:
     """The upstream gradient and the other operand of a matrix product, plain and transposed."""
-    if edge.node.op.name == "matmul":
+    if edge.node.op.name in ("matmul", "linear") and edge.i < 2:
         g, other = np.asarray(edge.g), np.asarray(edge.node.saved[2 - edge.i])
         for left in (g, g.swapaxes(-1, -2) if g.ndim > 1 else g):
             for right in (other, other.swapaxes(-1, -2) if other.ndim > 1 else other):
@@ -534,12 +537,15 @@ def _broadcast(edge: Edge) -> Iterator[Any]:
 
 
 def _onehot(edge: Edge) -> Iterator[Any]:
-    """Of ``g - p sum(g)``, the gradient through log-softmax, only the second term; of softmax's likewise."""
+    """Of ``g - p sum(g)``, the gradient through log-softmax, only the second term; of the others likewise."""
     name, y, g = edge.node.op.name, edge.node.saved[0], np.asarray(edge.g)
     if name == "log_softmax":
         yield edge.part - g
     if name == "softmax":
         yield edge.part - y * g
+    if name == "softmax_cross_entropy":
+        logits, index = edge.node.saved[1:]
+        yield edge.part + g[..., None] * (np.arange(logits.shape[-1]) == np.asarray(index)[..., None])
 
 
 def _diagonal(edge: Edge) -> Iterator[Any]:

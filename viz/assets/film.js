@@ -4,7 +4,7 @@
 
 const $ = (id) => document.getElementById(id);
 const film = JSON.parse($("data").textContent);
-const INPUT = -1, LOSS = -2, BOX = { width: 128, height: 66, gap: 34, lane: 40 };
+const INPUT = -1, LOSS = -2, BOX = { width: 148, height: 66, gap: 30, lane: 42, left: 26 };
 const still = matchMedia("(prefers-reduced-motion: reduce)"), night = matchMedia("(prefers-color-scheme: dark)");
 const state = { step: film.steps.length - 1, layer: 0, time: 0, measure: "gradient", level: film.start, timer: 0 };
 
@@ -87,37 +87,34 @@ function cut(text, room, font) {
   return `${text.slice(0, a)}\u2026${text.slice(b)}`;
 }
 let boxes = new Map();
-/** Boxes in lines, from left to right, with arrows to what comes next, and arcs around what is passed by. */
+/** Boxes in lines, from left to right, with arrows to what comes next, and arcs around what is passed by; in one column on a phone. */
 function layout() {
-  const ids = [INPUT, ...shown(), LOSS], room = $("stage").clientWidth - 24;
-  const across = Math.max(1, Math.min(ids.length, Math.floor((room + BOX.gap - 30) / (BOX.width + BOX.gap))));
+  const ids = [INPUT, ...shown(), LOSS], room = $("stage").clientWidth - 16, side = 30, pitch = BOX.width + BOX.gap;
+  const across = Math.max(1, Math.min(ids.length, Math.floor((room + BOX.gap - BOX.left - side) / pitch))), column = across < 3;
+  const many = column ? 1 : across, high = BOX.height + (column ? 24 : BOX.lane), top = column ? 8 : BOX.lane;
   const place = new Map(ids.map((id, k) => {
-    const end = id < 0, width = end ? 76 : BOX.width, left = 14 + (k % across) * (BOX.width + BOX.gap);
-    return [id, { line: Math.floor(k / across), k, x: id === INPUT ? left + BOX.width - width : left, y: BOX.lane + Math.floor(k / across) * (BOX.height + BOX.lane), width }];
+    const width = id < 0 ? 76 : BOX.width, left = BOX.left + (k % many) * pitch;
+    return [id, { line: Math.floor(k / many), k, x: column ? BOX.left + (BOX.width - width) / 2 : id === INPUT ? left + BOX.width - width : left, y: top + Math.floor(k / many) * high, width }];
   }));
-  const width = 14 + across * (BOX.width + BOX.gap) + 4, height = BOX.lane + Math.ceil(ids.length / across) * (BOX.height + BOX.lane) - BOX.lane + 12;
-  const svg = $("flow"), mid = BOX.height / 2, wires = [], nodes = [];
-  svg.setAttribute("viewBox", `0 0 ${width} ${height}`);
-  svg.setAttribute("width", width);
-  svg.setAttribute("height", height);
-  const lanes = new Map();
+  const width = BOX.left + many * pitch - BOX.gap + (column || ids.length > many ? side : BOX.left), height = top + Math.ceil(ids.length / many) * high - (high - BOX.height) + 10;
+  const svg = $("flow"), mid = BOX.height / 2, wires = [], nodes = [], arcs = new Map();
+  for (const [key, x] of [["viewBox", `0 0 ${width} ${height}`], ["width", width], ["height", height]]) svg.setAttribute(key, x);
   for (const [a, b] of level().edges) {
     const from = place.get(a), to = place.get(b);
-    if (!from || !to) continue;
-    const next = to.k === from.k + 1, out = from.x + from.width;
-    let path;
-    if (next && to.line === from.line) path = `M${out} ${from.y + mid}H${to.x - 6}`;
+    if (!from || !to || to.k <= from.k) continue;
+    const next = to.k === from.k + 1, out = from.x + from.width, lane = (arcs.get(from.line) ?? 0) % 2;
+    if (!next) arcs.set(from.line, lane + 1);
+    let path, head = [to.x - 1, to.y + mid, "right"];
+    if (column && next) { head = [to.x + to.width / 2, to.y + (b < 0 ? 12 : -1), "down"]; path = `M${from.x + from.width / 2} ${from.y + BOX.height - (a < 0 ? 13 : 0)}V${head[1] - 6}`; }
+    else if (column) { head = [to.x + to.width + 1, to.y + mid - 14, "left"]; path = `M${out} ${from.y + mid + 14}H${width - 6 - 8 * lane}V${head[1]}H${head[0] + 6}`; }
+    else if (next && to.line === from.line) path = `M${out} ${from.y + mid}H${to.x - 6}`;
+    else if (next) path = `M${out} ${from.y + mid}H${width - 18}V${to.y - 34}H8V${to.y + mid}H${to.x - 6}`;
     else {
-      const lane = (lanes.get(from.line) ?? 0) % 3, over = (y) => y - 12 - 8 * lane;
-      const wait = BOX.gap / 2 + 4 - 3 * lane;
-      lanes.set(from.line, lane + 1);
-      const start = next ? `M${out} ${from.y + mid}H${width - 5}` : `M${out - 14} ${from.y}V${over(from.y)}`;
-      if (from.line === to.line) path = `${start}H${to.x + 14}V${to.y - 6}`;
-      else path = `${start}${next ? "" : `H${width - 5}`}V${over(to.y)}H${next ? to.x - wait : to.x + 14}${next ? `V${to.y + mid}H${to.x - 6}` : `V${to.y - 6}`}`;
-      wires.push(s("path", { class: "wire", d: path }), tip(to, !next));
-      continue;
+      const over = (y, k) => y - 10 - 8 * k, far = from.line !== to.line;
+      head = [to.x + 14, to.y - 1, "down"];
+      path = `M${out - 14} ${from.y}V${over(from.y, far ? 2 : lane)}${far ? `H${width - 8}V${over(to.y, 2)}` : ""}H${head[0]}V${head[1] - 6}`;
     }
-    wires.push(s("path", { class: "wire", d: path }), tip(to, false));
+    wires.push(s("path", { class: "wire", d: path }), tip(...head));
   }
   boxes = new Map();
   for (const [id, at] of place) {
@@ -143,10 +140,8 @@ function layout() {
   svg.replaceChildren(...wires, ...nodes);
 }
 const text = (x, y, words, cls, anchor = "middle") => { const t = s("text", { x, y, class: cls, "text-anchor": anchor }); t.textContent = words; return t; };
-const tip = (to, down) => { // an arrowhead
-  const [x, y] = down ? [to.x + 14, to.y - 1] : [to.x - 1, to.y + BOX.height / 2];
-  return s("path", { class: "tip", d: down ? `M${x} ${y}l-4 -8h8z` : `M${x} ${y}l-8 -4v8z` });
-};
+const HEADS = { right: "l-8 -4v8z", left: "l8 -4v8z", down: "l-4 -8h8z" };
+const tip = (x, y, way) => s("path", { class: "tip", d: `M${x} ${y}${HEADS[way]}` });
 function paint() {
   for (const [id, box] of boxes) {
     const l = film.layers[id], x = value(l), c = colour(x, state.measure), kind = condition(l);
@@ -188,7 +183,8 @@ function cells(c, box, rows, measure, row) {
   const wide = (box.right - box.left) / film.steps.length, tall = (box.bottom - box.top) / rows.length;
   rows.forEach((numbers, r) => numbers.forEach((x, k) => {
     c.fillStyle = css(colour(x, measure));
-    c.fillRect(box.left + k * wide, box.top + r * tall, wide + 0.6, tall + (tall > 6 ? -1 : 0.6));
+    const [x0, x1, y0, y1] = [box.left + k * wide, box.left + (k + 1) * wide, box.top + r * tall, box.top + (r + 1) * tall].map(Math.round);
+    c.fillRect(x0, y0, x1 - x0, Math.max(1, y1 - y0 - (tall > 6)));
   }));
   c.strokeStyle = theme("ink");
   c.lineWidth = 1.5;
