@@ -5,11 +5,12 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 from benchmarks import instructions, report
 from benchmarks.contenders import CONTENDERS, REFERENCE
-from benchmarks.measure import QUICK, Plan, race, serve
+from benchmarks.measure import CHECK, QUICK, Plan, race, serve
 from benchmarks.workloads import WORKLOADS
 
 
@@ -18,6 +19,7 @@ def main() -> int:
     parser.add_argument("--only", metavar="NAME", help=f"workloads, with commas between: {', '.join(WORKLOADS)}")
     parser.add_argument("--contenders", metavar="NAME", help=f"PyTorch and these: {', '.join(CONTENDERS)}")
     parser.add_argument("--quick", action="store_true", help="few short rounds in one process each: wider spread")
+    parser.add_argument("--check", action="store_true", help="compare with PyTorch, and time nothing")
     parser.add_argument("--rounds", type=int, help=f"default: {Plan().rounds}, quick: {QUICK.rounds}")
     parser.add_argument(
         "--processes", type=int, help=f"fresh ones of each contender (default: {Plan().processes}, quick: {QUICK.processes})"
@@ -42,7 +44,7 @@ def main() -> int:
         found = json.loads(Path(options.source).read_text())
     else:
         names = _chosen(parser, "--contenders", options.contenders, CONTENDERS)
-        plan = QUICK if options.quick else Plan()
+        plan = CHECK if options.check else QUICK if options.quick else Plan()
         given = {key: value for key in ("rounds", "processes") if (value := getattr(options, key))}
         plan = plan._replace(**given, threads=options.threads, avx512=options.avx512)
         found = report.machine(plan)
@@ -50,9 +52,9 @@ def main() -> int:
         for workload in _chosen(parser, "--only", options.only, WORKLOADS):
             found["workloads"][workload] = race(workload, [REFERENCE, *(n for n in names if n != REFERENCE)], plan)
             print("\n" + report.lines(found["workloads"][workload]), flush=True)
-        found["load"].append(report.load())
-    if options.json:
-        report.write(options.json, json.dumps(found, indent=1) + "\n")
+            found["load"][1:] = [report.load()]
+            _write(options.json, found)  # after each: an hour is long
+    _write(options.json, found)
     if options.plot:
         report.plot(found, options.plot)
     if options.write_docs:
@@ -60,7 +62,12 @@ def main() -> int:
     return int(any(a["fault"] for work in found["workloads"].values() for a in work["absent"].values()))
 
 
-def _chosen(parser: argparse.ArgumentParser, option: str, given: str | None, known: dict[str, object]) -> list[str]:
+def _write(path: str | None, found: report.Found) -> None:
+    if path:
+        report.write(path, json.dumps(found, indent=1) + "\n")
+
+
+def _chosen(parser: argparse.ArgumentParser, option: str, given: str | None, known: Mapping[str, object]) -> list[str]:
     names = list(known) if given is None else [name.strip() for name in given.split(",")]
     for name in names:
         if name not in known:

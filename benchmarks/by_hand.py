@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.contenders import Case, LeftOut
-from benchmarks.workloads import Array, Workload, inputs_of, parameters_of
+from benchmarks.contenders import Case, LeftOutError
+from benchmarks.workloads import WORKLOADS, Array, Workload, inputs_of, parameters_of
 
 Run = Callable[[], tuple[Any, dict[str, Any]]]
 BLOCK = 64 * 1024
@@ -17,16 +17,25 @@ BLOCK = 64 * 1024
 
 
 def make(work: Workload, threads: int) -> Case:
-    written = {"chain": chain, "gelu": gelu, "softmax": softmax, "layer norm": layer_norm, "MLP": mlp, "the same, Adam": mlp}
-    by_hand = next((f for start, f in written.items() if work.title.startswith(start)), None)
+    written = {
+        "chain": chain,
+        "gelu": gelu,
+        "softmax": softmax,
+        "layer_norm": layer_norm,
+        "mlp_sgd": mlp,
+        "mlp_adam": mlp,
+        "wide_mlp": mlp,
+    }
+    by_hand = next((f for name, f in written.items() if WORKLOADS[name] is work), None)
     if by_hand is None:
-        raise LeftOut("not written by hand")
+        raise LeftOutError("not written by hand")
     run = by_hand(work, threads)
     return Case(run, run)
 
 
-def in_blocks(threads: int, rows: int, columns: int, work: Callable[[slice, int], Any]) -> Callable[[], list[Any]]:
+def in_blocks(threads: int, shape: tuple[int, ...], work: Callable[[slice, int], Any]) -> Callable[[], list[Any]]:
     """Run ``work(rows, k)`` for all blocks of rows, the k-th of the threads taking every ``threads``-th block."""
+    rows, columns = shape
     size = max(1, BLOCK // columns)
     parts = [slice(start, min(start + size, rows)) for start in range(0, rows, size)]
     pool = ThreadPoolExecutor(threads)
@@ -115,7 +124,7 @@ def gelu(work: Workload, threads: int) -> Run:
         np.add(u, q, u)
         return float(u.sum())
 
-    sweep = in_blocks(threads, *x.shape, block)
+    sweep = in_blocks(threads, x.shape, block)
     return lambda: (np.float32(sum(sweep()) / x.size), {"x": gradient})
 
 
@@ -135,7 +144,7 @@ def softmax(work: Workload, threads: int) -> Run:
         np.subtract(g, np.einsum("ij,ij->i", v, g)[:, None], out)
         np.multiply(out, v, out)
 
-    return two_sweeps(in_blocks(threads, *x.shape, forward), in_blocks(threads, *x.shape, backward), y, {"x": gradient})
+    return two_sweeps(in_blocks(threads, x.shape, forward), in_blocks(threads, x.shape, backward), y, {"x": gradient})
 
 
 def two_sweeps(forward: Any, backward: Any, value: Array, gradients: dict[str, Array]) -> Run:
@@ -178,7 +187,7 @@ def layer_norm(work: Workload, threads: int) -> Run:
         np.subtract(out, t, out)
         np.multiply(out, scale[rows], out)
 
-    sweeps = [in_blocks(threads, *x.shape, f) for f in (forward, backward)]
+    sweeps = [in_blocks(threads, x.shape, f) for f in (forward, backward)]
 
     def run() -> tuple[Any, dict[str, Any]]:
         for gw, gb in sums:
@@ -208,7 +217,7 @@ def mlp(work: Workload, threads: int) -> Run:
         for k, (w, b, out) in enumerate(zip(weights, biases, outputs)):
             np.matmul(h, w.T, out)
             np.add(out, b, out)
-            h = np.maximum(out, 0, out) if k < last else out
+            h = np.maximum(out, 0, out=out) if k < last else out
         g = back[last]
         top = h.max(axis=1, keepdims=True)
         np.exp(np.subtract(h, top, g), g)

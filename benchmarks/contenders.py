@@ -14,7 +14,7 @@ import numpy as np
 from benchmarks.workloads import Array, Arrays, Workload, inputs_of, parameters_of
 
 
-class LeftOut(Exception):
+class LeftOutError(Exception):
     """A contender that does not run a workload, and why."""
 
 
@@ -59,13 +59,13 @@ def make(name: str, work: Workload, threads: int) -> Case:
     """The case of a contender, in a process of its own.
 
     Raises:
-        LeftOut: with the reason, where it cannot take part.
+        LeftOutError: with the reason, where it cannot take part.
     """
     contender = CONTENDERS[name]
     if reason := work.left_out.get(name):
-        raise LeftOut(reason)
+        raise LeftOutError(reason)
     if importlib.util.find_spec(contender.package) is None:
-        raise LeftOut(f"{contender.package} is not installed")
+        raise LeftOutError(f"{contender.package} is not installed")
     module, _, function = contender.make.partition(":")
     case: Case = getattr(importlib.import_module(module), function)(work, threads)
     return case

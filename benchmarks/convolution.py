@@ -23,7 +23,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "2")
 
 import numpy as np
 import torch
-import torch.nn.functional as F
+from torch.nn import functional as F  # noqa: N812
 
 import minigrad as mg
 from minigrad import nn, optim
@@ -256,7 +256,9 @@ def main() -> None:
             continue
         times = rows[pair.name] = measure(pair, args.rounds)
         told = [f"{t.median:5.2f} ({t.low:5.2f}-{t.high:5.2f})" for t in times]
-        print(f"{pair.name:<66} {told[0]:>20} {(*told, '')[1]:>20} {' / '.join(f'{t.cpu_ms:.2f}' for t in times):>13}", flush=True)
+        print(
+            f"{pair.name:<66} {told[0]:>20} {(*told, '')[1]:>20} {' / '.join(f'{t.cpu_ms:.2f}' for t in times):>13}", flush=True
+        )
     print(f"load {os.getloadavg()[0]:.1f}")
     if args.json:
         with open(args.json, "w") as file:

@@ -14,6 +14,7 @@ Two counts of each case, both of one run after some that warm up:
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import platform
@@ -31,7 +32,7 @@ import numpy as np
 
 BASELINE = Path(__file__).with_name("baseline.json")
 ALLOWED = 0.05
-WARM, FEW, MANY = 5, 3, 13
+WARM, FEW, MANY = 5, 3, 33
 """Runs before counting (a compiled step records the first two), and of the two forks whose difference counts."""
 
 Counts = dict[str, dict[str, float]]
@@ -79,7 +80,11 @@ def _network(convolution: bool = False) -> Any:
     from minigrad import nn
 
     mg.manual_seed(0)
-    first = [nn.Conv2d(1, 4, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(36, 16)] if convolution else [nn.Linear(36, 16)]
+    first = (
+        [nn.Conv2d(1, 4, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(36, 16)]
+        if convolution
+        else [nn.Linear(36, 16)]
+    )
     rng = np.random.default_rng(0)
     shape = (8, 1, 8, 8) if convolution else (8, 36)
     x = mg.tensor(rng.standard_normal(shape, np.float32))
@@ -133,9 +138,9 @@ CASES: dict[str, Callable[[], Run]] = {
 
 def bytecodes(run: Run) -> int:
     """How many bytecodes of minigrad's code a run executes."""
-    import minigrad
-
-    ours = tuple({os.path.dirname(os.path.abspath(m.__file__)) for m in (minigrad, minigrad.nn) if m.__file__})
+    ours = tuple(
+        os.path.dirname(os.path.abspath(str(importlib.import_module(n).__file__))) for n in ("minigrad", "minigrad.nn")
+    )
     count = 0
 
     def trace(frame: FrameType, event: str, argument: Any) -> Any:
@@ -169,10 +174,7 @@ def child(folder: str) -> None:
 
     A fork inherits everything that was counted before it: only differences between forks mean something.
     """
-    import minigrad
-    from minigrad import nn, optim
-
-    assert minigrad and nn and optim  # imported once, before the forks
+    importlib.import_module("minigrad.nn")  # once, before the forks
     found: dict[str, Any] = {}
     for name in CASES:
         pids = [_forked(name, runs) for runs in (FEW, MANY)] if folder else []
@@ -302,5 +304,3 @@ def main(update: bool) -> int:
     if not well:
         print("If it is meant: python -m benchmarks --instructions --update, and say why in the commit.")
     return 0 if well else 1
-
-

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from benchmarks.contenders import CONTENDERS, REFERENCE, LeftOut, checked, differences, make
+from benchmarks.contenders import CONTENDERS, REFERENCE, LeftOutError, checked, differences, make
 from benchmarks.workloads import WORKLOADS
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -33,6 +33,7 @@ class Plan(NamedTuple):
 
 
 QUICK = Plan(rounds=5, processes=1, seconds=0.1)
+CHECK = Plan(rounds=0, processes=1)
 
 
 # ---- a contender's process --------------------------------------------------------------------------------------------------
@@ -45,12 +46,13 @@ def serve(contender: str, workload: str, threads: int) -> None:
     work = WORKLOADS[workload]
     try:
         case = make(contender, work, threads)
-    except LeftOut as reason:
+    except LeftOutError as reason:
         print(json.dumps({"left_out": str(reason)}), file=answers)
         return
     except Exception as error:
         print(json.dumps({"failed": _told(error)}), file=answers)
         raise
+    before = _memory("VmRSS", forget_peak=True)
     print(json.dumps({}), file=answers)
     for line in sys.stdin:
         order, _, argument = line.strip().partition(" ")
@@ -59,7 +61,7 @@ def serve(contender: str, workload: str, threads: int) -> None:
                 np.savez(argument, **checked(case, work))  # type: ignore[arg-type]
                 answer: dict[str, Any] = {}
             else:
-                answer = timed(case.run, float(argument))
+                answer = {"seconds": timed(case.run, float(argument)), "growth": _memory("VmHWM") - before}
         except Exception as error:
             print(json.dumps({"failed": _told(error)}), file=answers)
             raise
@@ -70,34 +72,31 @@ def _told(error: Exception) -> str:
     return f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
 
 
-def timed(run: Any, seconds: float) -> dict[str, Any]:
-    """Median seconds of a run, after one that is not counted, and by how much memory grew at most during the runs."""
+def timed(run: Any, seconds: float) -> float:
+    """Median seconds of a run, after one that is not counted."""
     gc.collect()
     run()
-    gc.collect()
-    before = _memory("VmRSS", forget_peak=True)
     times: list[float] = []
     end = time.perf_counter() + seconds
     while len(times) < 3 or (time.perf_counter() < end and len(times) < 1000):
         start = time.perf_counter()
         run()
         times.append(time.perf_counter() - start)
-    peak = _memory("VmHWM")
-    return {"seconds": statistics.median(times), "growth": peak - before if peak and before else None}
+    return statistics.median(times)
 
 
-def _memory(what: str, forget_peak: bool = False) -> int | None:
-    """Bytes of resident memory, now or at most, where the system tells."""
+def _memory(what: str, forget_peak: bool = False) -> int:
+    """Bytes of resident memory, now or at most; 0 where the system does not tell."""
     try:
         if forget_peak:
             Path("/proc/self/clear_refs").write_text("5")
         status = Path("/proc/self/status").read_text()
     except OSError:
-        return None
-    return next((1024 * int(line.split()[1]) for line in status.splitlines() if line.startswith(what)), None)
+        return 0
+    return next((1024 * int(line.split()[1]) for line in status.splitlines() if line.startswith(what)), 0)
 
 
-class Absent(Exception):
+class AbsentError(Exception):
     """The contender does not take part; ``fault`` says whether it should have."""
 
     def __init__(self, reason: str, fault: bool) -> None:
@@ -110,7 +109,9 @@ class Worker:
 
     def __init__(self, contender: str, workload: str, plan: Plan) -> None:
         threads = str(plan.threads)
-        environment: dict[str, str] = os.environ | dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), threads)
+        environment: dict[str, str] = os.environ | dict.fromkeys(
+            ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), threads
+        )
         environment |= CONTENDERS["avx512" if plan.avx512 else contender].environment
         command = [sys.executable, "-m", "benchmarks", "--worker", contender, workload, threads]
         self.process = subprocess.Popen(
@@ -118,7 +119,7 @@ class Worker:
         )
         try:
             self._answer()
-        except Absent:
+        except AbsentError:
             self.close()
             raise
 
@@ -131,11 +132,11 @@ class Worker:
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
         if not line:
-            raise Absent(f"its process ended with {self.process.wait()}", fault=True)
+            raise AbsentError(f"its process ended with {self.process.wait()}", fault=True)
         answer: dict[str, Any] = json.loads(line)
         for key in ("left_out", "failed"):
             if key in answer:
-                raise Absent(answer[key], fault=key == "failed")
+                raise AbsentError(answer[key], fault=key == "failed")
         return answer
 
     def close(self) -> None:
@@ -155,20 +156,22 @@ def race(workload: str, names: list[str], plan: Plan) -> dict[str, Any]:
     times: dict[str, list[float]] = {}
     growths: dict[str, list[int]] = {}
     absent: dict[str, dict[str, Any]] = {}
+    agree: list[str] = []
     rounds = [plan.rounds // plan.processes + (k < plan.rounds % plan.processes) for k in range(plan.processes)]
     for process in range(plan.processes):
         workers = _started(workload, [name for name in names if name not in absent], plan, absent, check=process == 0)
+        agree = agree or list(workers)
         try:
             for order in rotated(list(workers), rounds[process]):
                 for name in order:
                     answer = workers[name].ask(f"time {plan.seconds}")
                     times.setdefault(name, []).append(answer["seconds"])
-                    growths.setdefault(name, []).append(answer["growth"] or 0)
+                    growths.setdefault(name, []).append(answer["growth"])
         finally:
             for worker in workers.values():
                 worker.close()
     rows = {name: _row(seconds, times[REFERENCE], growths[name]) for name, seconds in times.items() if name not in absent}
-    return {"title": WORKLOADS[workload].title, "rows": rows, "absent": absent}
+    return {"title": WORKLOADS[workload].title, "rows": rows, "agree": agree, "absent": absent}
 
 
 def _started(
@@ -188,8 +191,8 @@ def _started(
                 found = dict(np.load(file))
                 right = found if right is None else right
                 if wrong := differences(found, right):
-                    raise Absent(f"wrong: {'; '.join(wrong)}", fault=True)
-            except Absent as reason:
+                    raise AbsentError(f"wrong: {'; '.join(wrong)}", fault=True)
+            except AbsentError as reason:
                 if name == REFERENCE:
                     raise SystemExit(f"{workload}: PyTorch, which all are compared with, does not run: {reason}") from reason
                 absent[name] = {"reason": str(reason), "fault": reason.fault}

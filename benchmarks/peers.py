@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.contenders import Case, LeftOut
-from benchmarks.workloads import Arrays, Workload, inputs_of, parameters_of
+from benchmarks.contenders import Case, LeftOutError
+from benchmarks.workloads import Workload, inputs_of, parameters_of, plain_block, plain_gru
 
 PLAIN_RULES = ("SGD", "Adam")
 
@@ -80,9 +80,9 @@ def form(work: Workload) -> Callable[..., Any]:
     if work.model is None:
         return work.loss
     if work.plain is None:
-        raise LeftOut("written with the modules of PyTorch and minigrad only")
+        raise LeftOutError("written with the modules of PyTorch and minigrad only")
     if work.optimizer and work.optimizer[0] not in PLAIN_RULES:
-        raise LeftOut(f"{work.optimizer[0]} is not written out for it")
+        raise LeftOutError(f"{work.optimizer[0]} is not written out for it")
     return work.plain
 
 
@@ -198,19 +198,18 @@ def mygrad(work: Workload, threads: int) -> Case:
     class MyGrad(Functions):
         relu, sigmoid = staticmethod(activations.relu), staticmethod(activations.sigmoid)
         softmax = staticmethod(activations.softmax)
-        cross_entropy = staticmethod(losses.softmax_crossentropy)
+
+        def cross_entropy(self, scores: Any, labels: Any) -> Any:
+            return losses.softmax_crossentropy(scores, labels)
 
         def conv(self, x: Any, weight: Any, bias: Any, padding: int) -> Any:
             y = layers.conv_nd(x, weight, stride=1, padding=padding)
             return y if bias is None else y + lib.reshape(bias, (-1, 1, 1))
 
-    if work.title.startswith("transformer"):
-        raise LeftOut("it has no erf for GELU")
+    if work.plain is plain_block:
+        raise LeftOutError("it has no erf for GELU")
     loss, F, inputs = form(work), MyGrad(lib), inputs_of(work)
-    if work.seed is None:
-        seed = ()
-    else:
-        seed = (work.seed(np.random.default_rng(2)),)
+    seed = () if work.seed is None else (work.seed(np.random.default_rng(2)),)
     start, update = stepping(work, np, np.asarray)
     now = [parameters_of(work), start]
 
@@ -274,7 +273,9 @@ def chainer(work: Workload, threads: int) -> Case:
     optimizer = None
     if work.optimizer is not None:
         kind, rate = work.optimizer
-        optimizer = lib.optimizers.SGD(rate) if kind == "SGD" else lib.optimizers.Adam(rate, eps=4e-10)  # added before the correction
+        optimizer = (
+            lib.optimizers.SGD(rate) if kind == "SGD" else lib.optimizers.Adam(rate, eps=4e-10)
+        )  # added before the correction
         optimizer.setup(link)
     seed = None if work.seed is None else lib.Variable(work.seed(np.random.default_rng(2)))
 
@@ -301,7 +302,7 @@ def tinygrad(work: Workload, threads: int) -> Case:
     import os
 
     os.environ.setdefault("DEV", "CPU")
-    from tinygrad import Tensor, TinyJit
+    from tinygrad import Context, Tensor, TinyJit
     from tinygrad.nn import optim
 
     F = SimpleNamespace(
@@ -318,14 +319,12 @@ def tinygrad(work: Workload, threads: int) -> Case:
         cross_entropy=lambda scores, labels: scores.sparse_categorical_crossentropy(labels),
     )  # fmt: skip
     if shutil.which("clang") is None:
-        raise LeftOut("it needs clang to compile for the CPU")
-    if work.title.startswith("GRU"):
-        raise LeftOut("compiling 50 unrolled steps takes it minutes, and a step 100 times PyTorch's")
+        raise LeftOutError("it needs clang to compile for the CPU")
+    if work.plain is plain_gru:
+        raise LeftOutError("compiling 50 unrolled steps takes it minutes, and a step 100 times PyTorch's")
     loss = form(work)
     inputs = [Tensor(v.astype(np.int32) if v.dtype == np.int64 else v).realize() for v in inputs_of(work)]
     leaves = {n: Tensor(np.ascontiguousarray(v)).realize() for n, v in parameters_of(work).items()}
-    for leaf in leaves.values():
-        leaf.requires_grad_(True)
     seed = None if work.seed is None else Tensor(work.seed(np.random.default_rng(2))).realize()
     optimizer = None
     if work.optimizer is not None:
@@ -333,11 +332,11 @@ def tinygrad(work: Workload, threads: int) -> Case:
         optimizer = (optim.SGD if kind == "SGD" else optim.Adam)(list(leaves.values()), lr=rate)
 
     def result() -> Any:
-        for leaf in leaves.values():
-            leaf.grad = None
         value = loss(F, leaves, *inputs)
-        value.backward(gradient=seed) if seed is not None else value.backward()
-        return value, {n: leaf.grad for n, leaf in leaves.items()}
+        gradients = value.gradient(*leaves.values(), gradient=seed)
+        for leaf, gradient in zip(leaves.values(), gradients):
+            leaf.grad = gradient
+        return value, dict(zip(leaves, gradients))
 
     @TinyJit
     def step() -> Any:
@@ -345,7 +344,7 @@ def tinygrad(work: Workload, threads: int) -> Case:
         return value.realize(*gradients.values(), *(optimizer.schedule_step() if optimizer is not None else ()))
 
     def run() -> Any:
-        with Tensor.train():
+        with Context(TRAINING=1):
             return step().numpy()
 
     return Case(run, result)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import platform
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +56,11 @@ def heading(found: Found) -> str:
 
 def lines(work: Found) -> str:
     """A workload's table: time over PyTorch's, the quartiles, the time itself, and the memory a run takes."""
-    told = [f"{work['title']}\n  {'':24}{'time / PyTorch':>15}   {'quartiles':^15}{'median':>12}{'memory':>12}"]
+    told = [work["title"]]
+    if work["rows"]:
+        told.append(f"  {'':24}{'time / PyTorch':>15}   {'quartiles':^15}{'median':>12}{'memory':>12}")
+    else:
+        told.append(f"  agree with PyTorch: {', '.join(CONTENDERS[n].title for n in work['agree'] if n != REFERENCE)}")
     for name, row in sorted(work["rows"].items(), key=lambda item: item[1]["median"]):
         spread = "" if name == REFERENCE else f"{row['low']:.3g}-{row['high']:.3g}"
         told.append(
@@ -109,60 +114,62 @@ COLOURS = {
 }  # fmt: skip
 
 
+COLUMNS = 4
+
+
 def plot(found: Found, path: str) -> None:
-    """Horizontal bars of time over PyTorch's, on a logarithmic scale: left of the line is faster than PyTorch."""
+    """A panel of horizontal bars for each workload, on one logarithmic scale: left of the line is faster than PyTorch."""
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
     except ImportError:
         raise SystemExit("--plot needs matplotlib: pip install matplotlib") from None
-    works = found["workloads"]
-    names = [n for n in CONTENDERS if n != REFERENCE and any(n in w["rows"] for w in works.values())]
-    thick = 1.0
-    figure = Figure(figsize=(13, 1.9 + 0.155 * sum(len(w["rows"]) + 1 for w in works.values())), layout="constrained")
+    works = list(found["workloads"].values())
+    names = [n for n in CONTENDERS if n != REFERENCE and any(n in w["rows"] for w in works)]
+    every = [w["rows"][n][k] for w in works for n in names if n in w["rows"] for k in ("low", "high")]
+    limits = min([0.5, *every]) / 3, max([2.0, *every]) * 2.2  # room for the figures
+    rows, columns = -(-len(works) // COLUMNS), min(COLUMNS, len(works))
+    figure = Figure(figsize=(1.5 + 3.7 * columns, 1.0 + rows * (0.55 + 0.16 * len(names))), layout="constrained")
     FigureCanvasAgg(figure)
-    axes = figure.add_subplot()
-    y, ticks, labels, seen = 0.0, [], [], set()
-    for work in works.values():
-        rows = [n for n in names if n in work["rows"]]
-        ticks.append(y + (len(rows) - 1) / 2)
-        labels.append(_wrapped(work["title"]))
-        for name in rows:
-            row = work["rows"][name]
-            axes.barh(y, row["median"] - 1, thick * 0.86, left=1, color=COLOURS[name], label=None if name in seen else CONTENDERS[name].title)
-            axes.plot([row["low"], row["high"]], [y, y], color="#222222", linewidth=0.9)
-            faster = row["median"] < 1
-            axes.annotate(
-                f"{row['median']:.2g}" if row["median"] < 100 else f"{row['median']:.0f}",
-                (min(row["low"], row["median"]) if faster else max(row["high"], row["median"]), y),
-                xytext=(-4 if faster else 4, 0), textcoords="offset points", va="center", ha="right" if faster else "left",
-                fontsize=7, color="#333333", fontweight="bold" if CONTENDERS[name].package == "minigrad" else "normal",
-            )  # fmt: skip
-            seen.add(name)
-            y += 1
-        y += 1.1
-    every = [r[k] for w in works.values() for n, r in w["rows"].items() if n != REFERENCE for k in ("low", "high")]
-    axes.set_xscale("log")
-    axes.set_xlim(min([0.5, *every]) * 0.6, max([2.0, *every]) * 1.7)
-    axes.set_ylim(y - 0.6, -1.2)
-    axes.set_yticks(ticks, labels, fontsize=9)
-    axes.tick_params(axis="y", length=0)
-    axes.axvline(1, color="#222222", linewidth=1)
-    axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
-    axes.grid(axis="x", color="#dddddd", linewidth=0.6)
-    axes.set_axisbelow(True)
-    for side in ("top", "right", "left"):
-        axes.spines[side].set_visible(False)
-    axes.set_xlabel("time / PyTorch's, logarithmic: left of 1 is faster. Bars: medians; lines: quartiles", fontsize=9)
-    title = f"Forward, backward and update, {found['plan']['threads']} threads"
-    figure.suptitle(f"{title}, {found['machine']['name']}", fontsize=12)
-    figure.legend(loc="outside lower center", ncols=5, frameon=False, fontsize=9)
+    panels = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).ravel()
+    for panel in panels[len(works) :]:
+        panel.set_axis_off()
+    for k, work in enumerate(works):
+        _panel(panels[k], work, names)
+        panels[k].tick_params(axis="x", labelbottom=k + columns >= len(works))
+    panels[0].set_xscale("log")
+    panels[0].set_xlim(*limits)
+    panels[0].set_ylim(len(names) - 0.4, -0.6)
+    panels[0].xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    figure.suptitle(
+        f"Time / PyTorch's, {found['plan']['threads']} threads, {found['machine']['name']}: left of 1 is faster", fontsize=14
+    )
+    figure.supxlabel("logarithmic; bars are medians, lines quartiles of interleaved rounds", fontsize=10)
     part = f"{path}.part"
     figure.savefig(part, dpi=150, format=Path(path).suffix.removeprefix(".") or "png")
     os.replace(part, path)
 
 
-def _wrapped(title: str) -> str:
-    import textwrap
-
-    return textwrap.fill(title, 34)
+def _panel(axes: Any, work: Found, names: list[str]) -> None:
+    axes.set_title(textwrap.fill(work["title"], 44), fontsize=9, loc="left")
+    axes.set_yticks(range(len(names)), [CONTENDERS[n].title for n in names], fontsize=8)
+    axes.tick_params(axis="y", length=0)
+    axes.tick_params(axis="x", labelsize=8)
+    axes.axvline(1, color="#222222", linewidth=1)
+    axes.grid(axis="x", color="#dddddd", linewidth=0.6)
+    axes.set_axisbelow(True)
+    for side in ("top", "right", "left"):
+        axes.spines[side].set_visible(False)
+    for y, name in enumerate(names):
+        row = work["rows"].get(name)
+        if row is None:
+            continue
+        median, faster = row["median"], row["median"] < 1
+        axes.barh(y, median - 1, 0.8, left=1, color=COLOURS[name])
+        axes.plot([row["low"], row["high"]], [y, y], color="#222222", linewidth=0.9)
+        axes.annotate(
+            f"{median:.2g}" if median < 100 else f"{median:.0f}",
+            (min(row["low"], median) if faster else max(row["high"], median), y),
+            xytext=(-4 if faster else 4, 0), textcoords="offset points", va="center", ha="right" if faster else "left",
+            fontsize=7.5, color="#222222", fontweight="bold" if CONTENDERS[name].package == "minigrad" else "normal",
+        )  # fmt: skip

@@ -8,6 +8,7 @@ evaluation mode.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -150,7 +151,7 @@ def images(n: int, *shape: int, classes: int = 10) -> Callable[[np.random.Genera
 
 def mlp(*sizes: int) -> Callable[[Any], Any]:
     def build(nn: Any) -> Any:
-        layers = [layer for a, b in zip(sizes, sizes[1:]) for layer in (nn.Linear(a, b), nn.ReLU())]
+        layers = [layer for a, b in itertools.pairwise(sizes) for layer in (nn.Linear(a, b), nn.ReLU())]
         return nn.Sequential(*layers[:-1])
 
     return build
@@ -210,7 +211,9 @@ def tokens(length: int) -> Callable[[np.random.Generator], tuple[Array, ...]]:
 def plain_block(F: Any, p: Any, x: Any, mask: Any, target: Any) -> Any:
     n, length, size = x.shape
     heads = 4
-    qkv = F.linear(F.layer_norm(x, p["norm1.weight"], p["norm1.bias"]), p["self_attn.in_proj_weight"], p["self_attn.in_proj_bias"])
+    qkv = F.linear(
+        F.layer_norm(x, p["norm1.weight"], p["norm1.bias"]), p["self_attn.in_proj_weight"], p["self_attn.in_proj_bias"]
+    )
     q, k, v = (F.transpose(F.reshape(part, (n, length, heads, size // heads)), (0, 2, 1, 3)) for part in F.split(qkv, 3))
     weights = F.softmax(F.matmul(q, F.transpose(k, (0, 1, 3, 2))) * (size // heads) ** -0.5 + mask)
     seen = F.reshape(F.transpose(F.matmul(weights, v), (0, 2, 1, 3)), (n, length, size))
@@ -251,9 +254,7 @@ def words(nn: Any) -> Any:
 
 
 def vae(nn: Any) -> Any:
-    encoder, decoder = (
-        nn.Sequential(nn.Linear(a, 256), nn.ReLU(), nn.Linear(256, b)) for a, b in ((784, 40), (20, 784))
-    )
+    encoder, decoder = (nn.Sequential(nn.Linear(a, 256), nn.ReLU(), nn.Linear(256, b)) for a, b in ((784, 40), (20, 784)))
     return nn.ModuleDict({"encoder": encoder, "decoder": decoder})
 
 
@@ -300,7 +301,7 @@ WORKLOADS: dict[str, Workload] = {
         "MLP 784-256-128-10, batch 128, SGD", images(128, 784), classified, None, mlp(784, 256, 128, 10), ("SGD", 0.05), plain_mlp
     ),
     "mlp_adam": Workload(
-        "the same, Adam", images(128, 784), classified, None, mlp(784, 256, 128, 10), ("Adam", 1e-3), plain_mlp
+        "MLP 784-256-128-10, batch 128, Adam", images(128, 784), classified, None, mlp(784, 256, 128, 10), ("Adam", 1e-3), plain_mlp
     ),
     "lenet": Workload(
         "LeNet-5, batch 64, SGD", images(64, 1, 32, 32), classified, None, lenet, ("SGD", 0.05), plain_lenet

@@ -1,6 +1,7 @@
 """Write the generated parts of the documentation: ``python -m docs.make``. A test fails while they are out of date.
 
-``python -m docs.make examples`` also trains every example anew and redraws its picture, which takes minutes.
+``python -m docs.make gallery`` writes the gallery's pictures and page. ``python -m docs.make examples`` also trains every example
+anew and redraws its picture, which takes minutes.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import sys
 from pathlib import Path
 
 import minigrad as mg
+from docs.numpy_page import numpy_page
 from minigrad.primitive import TABLE, Op
 from minigrad.viz.formula import formulas
 
@@ -20,6 +22,7 @@ FAMILIES = {
     "shape": "Shapes",
     "index": "Indexing",
     "linalg": "Linear algebra",
+    "fft": "Fourier transforms",
     "conv": "Convolution and pooling",
     "device": "Copies and devices",
 }
@@ -27,6 +30,7 @@ EXAMPLES = (
     "digits_lenet",
     "two_moons",
     "vanishing_gradients",
+    "gradient_film",
     "initialisation",
     "optimizer_race",
     "transfer_learning",
@@ -98,6 +102,7 @@ def main(examples: bool = False) -> None:
     from examples.figures import FIGURES
 
     (HERE / "ops.md").write_text(ops_page())
+    (HERE / "numpy.md").write_text(numpy_page())
     for name, figure in FIGURES.items():
         figure().save(HERE / "images" / f"{name}.svg")
     for name in EXAMPLES if examples else ():
@@ -105,4 +110,9 @@ def main(examples: bool = False) -> None:
 
 
 if __name__ == "__main__":
-    main(examples="examples" in sys.argv[1:])
+    if "gallery" in sys.argv[1:]:
+        from docs import pictures
+
+        pictures.write()
+    else:
+        main(examples="examples" in sys.argv[1:])

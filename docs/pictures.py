@@ -1,8 +1,17 @@
-"""The pictures of the gallery: one function each, whose docstring is the caption and whose body is the code shown beside it."""
+"""The pictures of the gallery: one function each, whose docstring is the caption and whose body is the code shown below it.
+
+``python -m docs.make gallery`` makes them anew; a test fails while one of them differs from what its code draws.
+"""
 
 from __future__ import annotations
 
+import html
+import inspect
+import re
+import shutil
+import textwrap
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import minigrad as mg
@@ -35,21 +44,21 @@ def mlp_heatmaps() -> Any:
 
 
 def lenet() -> Any:
-    """LeNet-5, layer by layer, with the norm of the gradient that reaches each."""
+    """LeNet-5, layer by layer, with the norms of the gradients that reach its outputs and its parameters."""
     images, labels = mg.random.normal((4, 1, 32, 32)), mg.tensor([3, 1, 4, 1])
     with mg.inspect():
         loss = F.cross_entropy(models.LeNet5()(images), labels)
     loss.backward()
-    return viz.draw(loss, depth=1, title="LeNet-5")
+    return viz.draw(loss, depth=1, show="op,shape,gradient", edges="none", rankdir="LR", title="LeNet-5")
 
 
 def resnet18() -> Any:
-    """ResNet-18: eleven million parameters in one picture, folded to its blocks, one of them opened to show the skip connection."""
+    """ResNet-18: eleven million parameters in one picture, folded to its layers; one block is opened to show the skip connection."""
     images = mg.random.normal((2, 3, 64, 64))
     with mg.inspect():
         loss = mg.mean(models.resnet18()(images) ** 2)
     loss.backward()
-    return viz.draw(loss, unfold=["layer2.0"], show="op,shape,gradient", title="ResNet-18")
+    return viz.draw(loss, depth=1, unfold=["layer2.0"], show="op,shape", edges="none", rankdir="LR", title="ResNet-18")
 
 
 def inception() -> Any:
@@ -64,44 +73,42 @@ def inception() -> Any:
 
 # Sequences
 def gru_rolled() -> Any:
-    """A GRU over 50 steps, rolled: one cell, and an arrow that hands its state to the next step."""
-    cell, head = nn.GRUCell(8, 16), nn.Linear(16, 4)
-    h = mg.zeros((4, 16))
-    with mg.inspect():
-        for x in mg.random.normal((50, 4, 8)):
-            h = cell(x, h)
-        loss = mg.mean(head(h) ** 2)
+    """A GRU over 50 steps, rolled: one cell, and arrows that hand its state to the next step."""
+    cell, head = nn.GRUCell(4, 8), nn.Linear(8, 1)
+    h = mg.zeros((4, 8))
+    for x in mg.random.normal((50, 4, 4)):
+        h = cell(x, h)
+    loss = mg.mean(head(h) ** 2)
     loss.backward()
-    return viz.draw(loss, title="A GRU over 50 steps")
+    return viz.draw(loss, show="op,shape", edges="none", rankdir="TB", title="A GRU over 50 steps")
 
 
 def gru_unrolled() -> Any:
     """The same over three steps, unrolled: every step is a box, and the weights are used by all three."""
-    cell, head = nn.GRUCell(8, 16), nn.Linear(16, 4)
-    h = mg.zeros((4, 16))
-    with mg.inspect():
-        for x in mg.random.normal((3, 4, 8)):
-            h = cell(x, h)
-        loss = mg.mean(head(h) ** 2)
+    cell, head = nn.GRUCell(4, 8), nn.Linear(8, 1)
+    h = mg.zeros((4, 8))
+    for x in mg.random.normal((3, 4, 4)):
+        h = cell(x, h)
+    loss = mg.mean(head(h) ** 2)
     loss.backward()
     return viz.draw(loss, fold=["GRUCell", "Linear"], show="op,shape,gradient", title="A GRU over three steps")
 
 
 def lstm_cell() -> Any:
-    """One step of an LSTM, written out: what is kept, what is written, what is shown, and the sum that lets gradients of c pass."""
-    x, h, c = (mg.tensor(v, dtype="float64", name=name) for name, v in (("x", 0.5), ("h", 0.3), ("c", -0.8)))
+    """One step of an LSTM: what is kept, what is written, what is shown, and the sum that hands the gradient of c on."""
+    x, c = mg.tensor(0.8, dtype="float64"), mg.tensor(-0.8, dtype="float64", requires_grad=True)
     W_f, W_i, W_g, W_o = (mg.tensor(v, dtype="float64", requires_grad=True) for v in (0.6, 0.9, 1.4, 1.1))
-    f, i, o = (mg.sigmoid(W * (x + h)) for W in (W_f, W_i, W_o))
-    new_c = f * c + i * mg.tanh(W_g * (x + h))
-    new_h = o * mg.tanh(new_c)
-    new_h.backward()
-    return viz.draw(new_h, show="op,value,gradient", title="One step of an LSTM")
+    f, i, g, o = mg.sigmoid(W_f * x), mg.sigmoid(W_i * x), mg.tanh(W_g * x), mg.sigmoid(W_o * x)
+    new_c = f * c + i * g
+    h = o * mg.tanh(new_c)
+    h.backward()
+    return viz.draw(h, show="op,value,gradient", title="One step of an LSTM")
 
 
 def scaled_dot_product() -> Any:
-    """Scaled dot-product attention of four queries over four keys."""
-    Q, K, V = (mg.random.normal((4, 3), dtype="float64", requires_grad=True) for _ in range(3))
-    scores = Q @ K.T / 3**0.5
+    """Scaled dot-product attention of three queries over three keys."""
+    Q, K, V = (mg.random.normal((3, 2), dtype="float64", requires_grad=True) for _ in range(3))
+    scores = Q @ K.T / 2**0.5
     weights = mg.softmax(scores, axis=-1)
     output = weights @ V
     loss = mg.sum(output**2)
@@ -116,17 +123,16 @@ def multihead_attention() -> Any:
     output, weights = attention(x, x, x)
     loss = mg.mean(output**2)
     loss.backward()
-    return viz.draw(loss, show="op,shape", rankdir="TB", title="Multi-head attention")
+    return viz.draw(loss, show="op,shape", edges="none", rankdir="TB", title="Multi-head attention")
 
 
 def transformer() -> Any:
     """The transformer of "Attention is all you need": six equal layers are one that repeats."""
     model = models.Seq2SeqTransformer(50, 50, d_model=32, nhead=4, dim_feedforward=64)
     source, target = mg.random.randint(3, 50, (2, 9)), mg.random.randint(3, 50, (2, 7))
-    with mg.inspect():
-        loss = mg.mean(model(source, target) ** 2)
-    loss.backward()
-    return viz.draw(loss, depth=2, show="op,shape", edges="none", title="Encoder and decoder, six layers each")
+    loss = mg.mean(model(source, target) ** 2)
+    layout = {"depth": 1, "unfold": ["encoder", "decoder"], "rankdir": "TB"}
+    return viz.draw(loss, flow="forward", show="op,shape", **layout, title="Encoder and decoder, six layers each")
 
 
 def gpt() -> Any:
@@ -137,7 +143,7 @@ def gpt() -> Any:
         logits = model(tokens[:, :-1])
         loss = F.cross_entropy(mg.reshape(logits, (-1, 65)), mg.reshape(tokens[:, 1:], -1))
     loss.backward()
-    return viz.draw(loss, show="op,shape,gradient", edges="none", title="GPT")
+    return viz.draw(loss, fold=["mlp"], show="op,shape", edges="none", title="GPT")
 
 
 def seq2seq() -> Any:
@@ -241,6 +247,30 @@ def player() -> Any:
     return viz.player(f, title="The sigmoid circuit, step by step")
 
 
+def quiz() -> Any:
+    """An exercise sheet: blanks in place of numbers, to be filled in and marked."""
+    x, y, z = (mg.tensor(v, dtype="float64", requires_grad=True, name=n) for v, n in ((-2, "x"), (5, "y"), (-4, "z")))
+    q = x + y
+    f = q * z + x
+    return viz.quiz(f, title="Fill in the blanks")
+
+
+def film() -> Any:
+    """A film of training: which layer's gradient vanishes, step by step. Its page has a slider for the step."""
+    X, target = mg.random.normal((32, 4)), mg.random.normal((32, 1))
+    layers = [layer for _ in range(5) for layer in (nn.Linear(4, 4), nn.Sigmoid())]
+    model = nn.Sequential(*layers, nn.Linear(4, 1))
+    optimizer = mg.optim.SGD(model.parameters(), lr=0.1)
+    film = viz.Film(model)
+    for _ in range(20):
+        optimizer.zero_grad()
+        loss = mg.mean((model(X) - target) ** 2)
+        loss.backward()
+        film.record(loss)
+        optimizer.step()
+    return film.draw(title="Five sigmoid layers: the gradient vanishes")
+
+
 SECTIONS: dict[str, tuple[Callable[[], Any], ...]] = {
     "Figures of the lecture notes": tuple(FIGURES.values()),
     "Networks": (mlp, mlp_heatmaps, lenet, resnet18, inception),
@@ -249,5 +279,126 @@ SECTIONS: dict[str, tuple[Callable[[], Any], ...]] = {
     ),
     "Generative models, higher derivatives": (vae, gan, double_backprop),
     "When something is wrong": (shape_error, dead_relu, nan, vanishing),
-    "Beyond one picture": (player, memory),
+    "Beyond one picture": (player, film, memory, quiz),
 }  # fmt: skip
+NAMES = {function: name for name, function in FIGURES.items()}
+FOLDER = Path(__file__).parent / "gallery"
+KEYS = "\ue014" * 16
+"""The arrow to the right, as Selenium says it: into the backward pass of the player's example."""
+ACROSS = 3
+"""Thumbnails in a row of the index."""
+
+
+def name(picture: Callable[[], Any]) -> str:
+    """What a picture's files are called."""
+    return NAMES.get(picture, picture.__name__)
+
+
+def make(picture: Callable[[], Any]) -> Any:
+    """What a picture's function returns, with random numbers that are the same each time."""
+    mg.manual_seed(0)
+    return picture()
+
+
+def image(picture: Callable[[], Any]) -> str:
+    """The file to look at, relative to the gallery."""
+    return f"../images/{name(picture)}.svg" if picture in NAMES else f"{name(picture)}.{'png' if picture is player else 'svg'}"
+
+
+def dot(made: Any) -> str:
+    """The DOT text of what was made; "" if it is no drawing of a graph."""
+    return str(getattr(getattr(made, "drawing", made), "source", ""))
+
+
+def save(picture: Callable[[], Any], folder: Path = FOLDER) -> None:
+    """Make one picture and write its files: the image and, of a drawing, its DOT text."""
+    made = make(picture)
+    made.save(folder / f"{name(picture)}.html" if picture is player else folder / image(picture))
+    if picture is player:
+        photograph(folder / "player.html", folder / "player.png")
+    if source := dot(made):
+        (folder / f"{name(picture)}.dot").write_text(source, encoding="utf-8")
+
+
+def photograph(page: Path, png: Path, keys: str = KEYS) -> None:
+    """A picture of a page in a headless Chromium after some keys were pressed; without one, the old picture stays."""
+    programs = [shutil.which(program) for program in ("chromium", "chromedriver")]
+    if None in programs:
+        return
+    from tests.browser import Browser
+
+    browser = Browser(*map(str, programs))
+    try:
+        browser.open(page, width=1440, height=860)
+        browser.press(*keys)
+        browser.driver.save_screenshot(str(png))
+    finally:
+        browser.driver.quit()
+
+
+def code(picture: Callable[[], Any]) -> str:
+    """The body of a picture's function, as one would write it in a program."""
+    text = textwrap.dedent(re.sub(r'\A.*?""".*?"""\n', "", inspect.getsource(picture), count=1, flags=re.DOTALL))
+    return re.sub(r"^(\s*)return ", r"\1", text, flags=re.MULTILINE).rstrip()
+
+
+def page() -> str:
+    """docs/gallery/README.md."""
+    lines = [
+        "# Gallery",
+        "",
+        "Every picture is drawn by `minigrad.viz` from the program below it. Written by `python -m docs.make gallery`; do not edit.",
+        "The programs begin with",
+        "",
+        "```python",
+        *IMPORTS,
+        "```",
+    ]
+    for title, pictures in SECTIONS.items():
+        lines += ["", f"## {title}", "", "<table>"]
+        for k in range(0, len(pictures), ACROSS):
+            cells = (
+                f'<td width="{100 // ACROSS}%"><a href="#{name(p)}"><img src="{image(p)}" alt="{alt(p)}"></a><br>{alt(p)}</td>'
+                for p in pictures[k : k + ACROSS]
+            )
+            lines += ["<tr>", *cells, "</tr>"]
+        lines.append("</table>")
+    for title, pictures in SECTIONS.items():
+        lines += ["", f"## {title}, with their code"]
+        for p in pictures:
+            lines += ["", f"### {name(p)}", "", caption(p), "", f"[![{name(p)}]({image(p)})]({image(p)})", ""]
+            lines += ["[Open the page](player.html): a file that needs no network.", ""] if p is player else []
+            if p in NAMES:
+                lines += [
+                    f"Its program checks every printed number, too: `{p.__name__}` in [examples/figures.py](../../examples/figures.py)."
+                ]
+            else:
+                lines += ["```python", code(p), "```"]
+    return "\n".join(lines) + "\n"
+
+
+def caption(picture: Callable[[], Any]) -> str:
+    """The first line of a picture's docstring."""
+    return (picture.__doc__ or "").strip().splitlines()[0]
+
+
+def alt(picture: Callable[[], Any]) -> str:
+    """The same in HTML."""
+    return html.escape(caption(picture))
+
+
+IMPORTS = (
+    "import minigrad as mg",
+    "from minigrad import nn, viz",
+    "from minigrad.nn import functional as F",
+    "from minigrad.nn import models",
+    "from minigrad.nn.models.googlenet import TABLE, Inception",
+)
+
+
+def write() -> None:
+    """Make every picture and the page."""
+    for pictures in SECTIONS.values():
+        for picture in pictures:
+            save(picture)
+    (FOLDER / "README.md").write_text(page(), encoding="utf-8")

@@ -42,6 +42,7 @@ from minigrad.tracing import CompileError
 from minigrad.transforms import grad, gradients, hessian, hvp, jacobian, jvp, value_and_grad, vjp
 
 if TYPE_CHECKING:
+    from minigrad.array_api import from_dlpack
     from minigrad.saving import load, load_metadata, save
 
 __version__ = "0.1.0"
@@ -61,8 +62,8 @@ pi, e, inf, nan, newaxis = _np.pi, _np.e, _np.inf, _np.nan, None
 __all__ = [
     "AnomalyError",
     "BadIndexError",
-    "CompileError",
     "ChangedValueError",
+    "CompileError",
     "DeviceError",
     "DtypeError",
     "Each",
@@ -99,6 +100,7 @@ __all__ = [
     "float16",
     "float32",
     "float64",
+    "from_dlpack",
     "full",
     "full_like",
     "get_default_dtype",
@@ -149,8 +151,10 @@ __all__ += ops.__all__
 
 def __getattr__(name: str) -> Any:
     """``minigrad.viz``, ``.nn``, ``.optim``, ``.testing``, and saving and loading weights: imported when first asked for."""
-    if name in ("viz", "nn", "optim", "testing"):
+    if name in ("viz", "nn", "optim", "testing", "fft", "array_api"):
         return import_module(f"minigrad.{name}")
+    if name == "from_dlpack":
+        return import_module("minigrad.array_api").from_dlpack
     if name in ("load", "load_metadata", "save"):
         return getattr(import_module("minigrad.saving"), name)
     raise AttributeError(f"module 'minigrad' has no attribute {name!r}")

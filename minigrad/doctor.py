@@ -224,10 +224,14 @@ def measured_speedup(variables: dict[str, str]) -> float | None:
     one of them does not run.
     """
     processes = [
-        subprocess.Popen(
-            [sys.executable, "-c", _PRODUCTS], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-            text=True, env={**os.environ, **more},
-        )  # fmt: skip
+        subprocess.Popen(  # noqa: S603
+            [sys.executable, "-c", _PRODUCTS],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            env={**os.environ, **more},
+        )
         for more in ({}, variables)
     ]
     try:

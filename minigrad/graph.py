@@ -150,7 +150,7 @@ class Node:
 class Absent:
     """What is left of a large value that no rule reads: its shape and dtype. To read more of it is an error, not a guess."""
 
-    __slots__ = ("__weakref__", "dtype", "shape", "what")
+    __slots__ = ("dtype", "shape", "what")
 
     def __init__(self, value: Any, what: str) -> None:
         self.shape, self.dtype, self.what = value.shape, value.dtype, what

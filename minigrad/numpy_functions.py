@@ -97,7 +97,7 @@ def _arguments(function: Function, args: Any, kwargs: Any) -> tuple[inspect.Sign
 
 
 def _call(function: Function, signature: inspect.Signature, arguments: dict[str, Any]) -> Any:
-    bound = inspect.BoundArguments(signature, arguments)  # type: ignore[arg-type]
+    bound = inspect.BoundArguments(signature, arguments)
     return function(*bound.args, **bound.kwargs)
 
 
@@ -360,7 +360,7 @@ def sort(a: Any, axis: int | None = -1, kind: Any = None, stable: Any = None) ->
 
 def partition(a: Any, kth: Any, axis: int | None = -1, kind: str = "introselect") -> Any:
     a, axis = _flat_for(a, axis)
-    return ops.take_along_axis(a, np.argpartition(raw(a), raw(kth), axis, kind=kind), axis)  # type: ignore[call-overload]
+    return ops.take_along_axis(a, np.argpartition(raw(a), raw(kth), axis, kind=kind), axis)  # type: ignore[arg-type]
 
 
 def _joined(a: Any, axis: Axis) -> tuple[Any, tuple[int, ...]]:
@@ -541,7 +541,7 @@ def pad(array: Any, pad_width: Any, mode: Any = "constant", **options: Any) -> A
 
 def _pad(array: Any, pad_width: Any, mode: str = "constant", constant_values: Any = 0, **options: Any) -> Any:
     if mode == "constant":
-        return np.pad(array, pad_width, mode, constant_values=constant_values)
+        return np.pad(array, pad_width, mode, constant_values=constant_values)  # type: ignore[call-overload]
     if mode == "empty":  # whose content NumPy leaves open
         return np.pad(array, pad_width)
     return np.pad(array, pad_width, mode, **options)  # type: ignore[call-overload]
@@ -998,7 +998,7 @@ def _symmetric(a: Any, UPLO: str) -> Any:
 
 
 def eigh(a: Any, UPLO: str = "L") -> Any:
-    return np.linalg._linalg.EighResult(*ops.eigh(_symmetric(a, UPLO)))  # type: ignore[attr-defined]
+    return np.linalg._linalg.EighResult(*ops.eigh(_symmetric(a, UPLO)))
 
 
 def eigvalsh(a: Any, UPLO: str = "L") -> Any:

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from minigrad import guards, ops, tracing
+from minigrad import fft, guards, ops, tracing
 from minigrad import numpy_functions as f
 from minigrad.errors import DtypeError, MinigradError, ShapeError
 from minigrad.graph import ALL, Handle, is_off, next_order, recording
@@ -190,7 +190,7 @@ def _plainly(function: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, 
     if out is None:
         return wrapped(function(*raw(args), **raw(kwargs)))
     targets = out if isinstance(out, tuple) else (out,)
-    for target in filter(None.__ne__, targets):
+    for target in (t for t in targets if t is not None):
         _check_out(name, target, None)
     function(*raw(args), **raw(kwargs))
     for target in targets:
@@ -305,7 +305,7 @@ def _reduce(
     ufunc: Any, run: Any, a: Any, axis: Any = 0, dtype: Any = None, keepdims: bool = False, initial: Any = None, where: Any = True
 ) -> Any:  # fmt: skip
     a = given(a)
-    initial = None if initial is np._NoValue else initial  # type: ignore[attr-defined]
+    initial = None if initial is np._NoValue else initial
     if ufunc in _REDUCTIONS:
         y = _REDUCTIONS[ufunc](a, axis, **_set(dtype=dtype, keepdims=keepdims, initial=initial, where=where))
         # np.add.reduce, unlike np.sum, adds small integers in int64 as well: the same dtype.
@@ -483,11 +483,14 @@ _INTO = {
 }  # fmt: skip
 _NOT = {
     "roots": "roots of a polynomial are complex in general: differentiate np.polyval at a root, root' = -p'(root, c) / p_x(root)",
-    "sort_complex": _COMPLEX, "linalg.eig": "eigenvalues of a general matrix are complex: use np.linalg.eigh for a symmetric one",
+    "sort_complex": _COMPLEX,
+    "linalg.eig": "eigenvalues of a general matrix are complex: use np.linalg.eigh for a symmetric one",
     "linalg.eigvals": "eigenvalues of a general matrix are complex: use np.linalg.eigvalsh for a symmetric one",
-    "busday_count": "dates: no tensor has that dtype", "busday_offset": "dates: no tensor has that dtype",
-    "is_busday": "dates: no tensor has that dtype", "datetime_as_string": "dates: no tensor has that dtype",
-} | {f"fft.{name}": _COMPLEX for name in np.fft.__all__ if name not in ("fftfreq", "rfftfreq", "fftshift", "ifftshift", "Bluestein")}  # fmt: skip
+    "busday_count": "dates: no tensor has that dtype",
+    "busday_offset": "dates: no tensor has that dtype",
+    "is_busday": "dates: no tensor has that dtype",
+    "datetime_as_string": "dates: no tensor has that dtype",
+}
 
 
 def function_named(name: str) -> Any:
@@ -508,7 +511,9 @@ def _table() -> dict[Any, Row]:
     rows |= {name: Row(PLAIN) for name in _TELLS}
     rows |= {name: Row(WRITES, None, f"use {instead}") for name, instead in _INTO.items()}
     rows |= {name: Row(REFUSED, None, why) for name, why in _NOT.items()}
-    return {function_named(name): row for name, row in rows.items() if function_named(name) is not None}
+    table = {function_named(name): row for name, row in rows.items() if function_named(name) is not None}
+    pair = "complex values are pairs of real tensors, minigrad.fft.Complex"
+    return table | {function: Row(GRADIENT, run, pair) for function, run in fft.TRANSFORMS.items()}
 
 
 FUNCTIONS: dict[Any, Row] = _table()
@@ -566,7 +571,7 @@ def _composed(function: Any, name: str, run: Callable[..., Any], args: tuple[Any
             positional += value
         elif parameter.kind is parameter.VAR_KEYWORD:
             named |= value
-        elif value is not parameter.default and value is not np._NoValue and key not in _IGNORED:  # type: ignore[attr-defined]
+        elif value is not parameter.default and value is not np._NoValue and key not in _IGNORED:
             named[key] = value
     out = named.pop("out", None)
     if named.get("order") in ("K", "A", "C") and function not in (np.reshape, np.ravel):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import builtins
 import copy
 import itertools
+import math
 import sys
 import threading
 import warnings
@@ -14,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from minigrad import anomaly, backend, cuts, guards, ops, tracing
-from minigrad.errors import DtypeError, MinigradError, NotInGraphError, ShapeError
+from minigrad.errors import DeviceError, DtypeError, MinigradError, NotInGraphError, ShapeError
 from minigrad.graph import (
     ALL,
     ARRAYS,
@@ -179,6 +181,16 @@ class Tensor(Handle):
         return ops.matrix_transpose(self)  # type: ignore[no-any-return]
 
     @property
+    def real(self) -> Any:
+        """The real part: of a real tensor, itself."""
+        return np.real(self) if self.dtype.kind == "c" else self
+
+    @property
+    def imag(self) -> Any:
+        """The imaginary part: of a real tensor, zeros."""
+        return np.imag(self)
+
+    @property
     def at(self) -> ops.At:
         """Functional updates: ``x.at[index].set(v)`` and ``.add(v)`` return a new tensor and leave this one as it is."""
         return ops.At(self)
@@ -233,6 +245,12 @@ class Tensor(Handle):
             here = self.device
             return self if target == here else ops.to_device(self, target, here)
         return self if np.dtype(target) == self.dtype else ops.astype(self, target)
+
+    def to_device(self, device: str, /, *, stream: Any = None) -> Tensor:
+        """On another device, under the array API's name; :meth:`to` also converts dtypes."""
+        if stream is not None:
+            raise DeviceError(f"to_device: stream={stream!r} is not supported; use CuPy's current stream")
+        return self.to(device)
 
     # Asking for gradients
     def backward(self, gradient: Any = None, retain_graph: bool = False, create_graph: bool = False) -> None:
@@ -352,6 +370,18 @@ class Tensor(Handle):
     def __rmatmul__(self, other: Any) -> Any:
         return ops.matmul(other, self)
 
+    def __lshift__(self, other: Any) -> Any:
+        return np.left_shift(self, other)
+
+    def __rlshift__(self, other: Any) -> Any:
+        return np.left_shift(other, self)
+
+    def __rshift__(self, other: Any) -> Any:
+        return np.right_shift(self, other)
+
+    def __rrshift__(self, other: Any) -> Any:
+        return np.right_shift(other, self)
+
     def __iadd__(self, other: Any) -> Any:  # type: ignore[misc]
         return self._assign("+=", ops.add(self, other))
 
@@ -399,16 +429,34 @@ class Tensor(Handle):
         return self
 
     def __setitem__(self, index: Any, value: Any) -> None:
-        if not is_off() and (self.requires_grad or (isinstance(value, Tensor) and value.requires_grad)):
-            raise MinigradError(
-                "x[index] = value cannot be differentiated: write x = x.at[index].set(value), which returns a new tensor, "
-                "or assign inside `with mg.no_grad():` if no gradient should flow."
-            )
         if tracing.active.get() is not None:
             tracing.refuse("x[index] = value", "write x = x.at[index].set(value), which returns a new tensor")
+        if not is_off() and (self.requires_grad or (isinstance(value, Tensor) and value.requires_grad)):
+            self._assign_at(index, value)
+            return
         self._data[_plain_index(index)] = value._data if isinstance(value, Tensor) else value
         if self.node is not None:
             guards.written(self._data, self.node, next_order())
+
+    def _assign_at(self, index: Any, value: Any) -> None:
+        """``x[index] = value`` recorded: this tensor becomes the result of :func:`minigrad.index_set`.
+
+        A view, an alias or a recorded value would have to change with it, or must not, so the array has to be this tensor's
+        alone: CPython's count of references to it tells, a view being one through its ``base``.
+        """
+        fix = "write x = x.at[index].set(value), which returns a new tensor, or assign inside `with mg.no_grad():` if no gradient should flow."
+        if self.requires_grad and self.is_leaf:
+            raise MinigradError(f"x[index] = value on a leaf that requires a gradient cannot be differentiated: {fix}")
+        saved = self.node.saved if self.node is not None else ()
+        own = _SOLE + builtins.sum(v is self._data for v in saved)
+        if getattr(self._data, "base", None) is not None or _array_references(self) > own:
+            raise MinigradError(
+                f"x[index] = value: another array, a view or a recorded operation holds the values of x, and would see the new ones "
+                f"without their history: {fix}"
+            )
+        new = ops.index_set(self, index, value)
+        new = new if new.dtype == self.dtype else ops.astype(new, self.dtype)
+        self._data, self.node = new._data, new.node
 
     # Methods: the functions of the same name
     exp, log, sqrt, square, sin, cos, tanh = ops.exp, ops.log, ops.sqrt, ops.square, ops.sin, ops.cos, ops.tanh
@@ -446,8 +494,13 @@ class Tensor(Handle):
 
     def flatten(self, start_dim: int = 0, end_dim: int = -1) -> Any:
         """Axes ``start_dim`` to ``end_dim`` joined into one."""
-        first, last = start_dim % max(self.ndim, 1), end_dim % max(self.ndim, 1)
-        return ops.reshape(self, (*self.shape[:first], -1, *self.shape[last + 1 :]))
+        n = max(self.ndim, 1)
+        if not (-n <= start_dim < n and -n <= end_dim < n and start_dim % n <= end_dim % n):
+            raise ShapeError(
+                f"flatten: axes {start_dim} to {end_dim} of shape {self.shape}: expected two of its axes, in order"
+            )
+        first, last = start_dim % n, end_dim % n
+        return ops.reshape(self, (*self.shape[:first], math.prod(self.shape[first : last + 1]), *self.shape[last + 1 :]))
 
     # Python's and NumPy's protocols
     def __len__(self) -> int:
@@ -477,6 +530,9 @@ class Tensor(Handle):
             raise DtypeError(f"only a tensor with one integer can be an index, not {self.dtype}{list(self.shape)}")
         return int(self.item())
 
+    def __complex__(self) -> complex:
+        return complex(self.item())
+
     def __format__(self, spec: str) -> str:
         return format(self.item(), spec) if spec and self.size == 1 else format(str(self), spec)
 
@@ -505,6 +561,27 @@ class Tensor(Handle):
     def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
         return _numpy().call_function(function, args, kwargs)
 
+    def __array_namespace__(self, api_version: str | None = None) -> Any:
+        return import_module("minigrad.array_api").namespace(api_version)
+
+    def __dlpack__(self, **options: Any) -> Any:
+        if self.requires_grad and not is_off():
+            raise MinigradError(
+                "__dlpack__: a tensor that requires a gradient would lose its history in another library: pass x.detach()"
+            )
+        return self._hand_out("__dlpack__").__dlpack__(**options)
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return self._data.__dlpack_device__()  # type: ignore[no-any-return]
+
+    @property
+    def __cuda_array_interface__(self) -> Any:
+        if self.device == "cpu":
+            raise AttributeError("__cuda_array_interface__: this tensor is not on a GPU")
+        if self.requires_grad and not is_off():
+            raise MinigradError("a tensor that requires a gradient would lose its history in another library: pass x.detach()")
+        return self._hand_out("__cuda_array_interface__").__cuda_array_interface__
+
     def __copy__(self) -> Tensor:
         if not self.is_leaf:
             raise MinigradError(
@@ -529,6 +606,10 @@ class Tensor(Handle):
 
 
 SPACE["Tensor"] = Tensor
+
+
+def _array_references(t: Tensor) -> int:
+    return sys.getrefcount(t._data)
 
 
 class Hook:
@@ -566,6 +647,8 @@ def _plain_index(index: Any) -> Any:
     return index._data if isinstance(index, Tensor) else index
 
 
+_SOLE = _array_references(wrap(np.zeros(1)))
+"""What the array of a Tensor counts when nothing else refers to it."""
 DIFFERENTIABLE = World(wrap, ops.where)
 
 

@@ -34,7 +34,8 @@ def share(work: Callable[[Iterator[int]], None], pieces: int, alone: bool = Fals
         [0, 1, 2, 3, 4]
     """
     if alone or min(THREADS, pieces) < 2:
-        return work(iter(range(pieces)))
+        work(iter(range(pieces)))
+        return
     left = deque(range(pieces))
     jobs = [_pool().submit(copy_context().run, work, _take(left)) for _ in range(min(THREADS, pieces) - 1)]
     try:

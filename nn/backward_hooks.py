@@ -54,10 +54,10 @@ class Watch:
 def _changed(new: Any, old: Gradients, name: str) -> Gradients:
     if new is None:
         return old
-    new = new if isinstance(new, tuple) else (new,)
-    if len(new) != len(old):
-        raise ValueError(f"backward hook: returned {len(new)} gradients for {name}: expected {len(old)}, or None")
-    return new
+    gradients: Gradients = new if isinstance(new, tuple) else (new,)
+    if len(gradients) != len(old):
+        raise ValueError(f"backward hook: returned {len(gradients)} gradients for {name}: expected {len(old)}, or None")
+    return gradients
 
 
 def _through(values: Gradients, told: Callable[[Gradients], Gradients]) -> Gradients:

@@ -379,7 +379,11 @@ def one_hot(tensor: Any, num_classes: int = -1) -> Any:
 
 
 def flatten(input: Any, start_dim: int = 0, end_dim: int = -1) -> Any:
-    """Axes ``start_dim`` to ``end_dim`` joined into one."""
+    """Axes ``start_dim`` to ``end_dim`` joined into one.
+
+    Raises:
+        ShapeError: if there are no such axes, or they are the wrong way round.
+    """
     return asarray(input).flatten(start_dim, end_dim)
 
 

@@ -60,6 +60,18 @@ def _weight(weight: Any, input: Any) -> Any:
     return weight if weight.dtype == input.dtype else ops.astype(weight, input.dtype)
 
 
+def _times(op: str, loss: Any, weight: Any) -> Any:
+    """``weight * loss``, where the weight broadcasts to the loss, not the other way round."""
+    if weight is None:
+        return loss
+    out = loss * _weight(weight, loss)
+    if tuple(out.shape) != tuple(loss.shape):
+        raise ShapeError(
+            f"{op}: weights of shape {tuple(np.shape(weight))}, input of {tuple(loss.shape)}: expected one that broadcasts to it"
+        )
+    return out
+
+
 def _still(x: Any) -> Any:
     """The values without history. Not ``detach``, which hands the array out, so that writes into it must be watched."""
     return wrap(x._data) if isinstance(x, Tensor) else x
@@ -359,7 +371,7 @@ def binary_cross_entropy(input: Any, target: Any, weight: Any = None, *, reducti
     yes = _log_at_least(input, input, ops.log)
     no = _log_at_least(1 - input, input, lambda x: ops.log1p(-x))
     loss = -target * yes - (1 - target) * no
-    return _reduce(loss if weight is None else loss * _weight(weight, input), reduction, "binary_cross_entropy")
+    return _reduce(_times("binary_cross_entropy", loss, weight), reduction, "binary_cross_entropy")
 
 
 def binary_cross_entropy_with_logits(
@@ -384,10 +396,11 @@ def binary_cross_entropy_with_logits(
         [0.0, 1000.0]
     """
     input, target = _pair("binary_cross_entropy_with_logits", input, target, equal=True)
-    positive = target if pos_weight is None else target * _weight(pos_weight, input)
+    op = "binary_cross_entropy_with_logits"
+    positive = _times(f"{op}: pos_weight", target, pos_weight)
     # log(1 + exp(x)) - t x would take one softplus, but is 0 from x = 37 on where t = 1.
     loss = positive * ops.softplus(-input) + (1 - target) * ops.softplus(input)
-    return _reduce(loss if weight is None else loss * _weight(weight, input), reduction, "binary_cross_entropy_with_logits")
+    return _reduce(_times(op, loss, weight), reduction, op)
 
 
 def nll_loss(input: Any, target: Any, weight: Any = None, *, ignore_index: int = -100, reduction: str = "mean") -> Any:

@@ -183,7 +183,9 @@ class Module:
             >>> import minigrad as mg
             >>> from minigrad import nn
             >>> layer = nn.Tanh()
-            >>> handle = layer.register_full_backward_hook(lambda module, grad_input, grad_output: print(grad_output[0].tolist()))
+            >>> handle = layer.register_full_backward_hook(
+            ...     lambda module, grad_input, grad_output: print(grad_output[0].tolist())
+            ... )
             >>> layer(mg.tensor([0.0, 1.0], requires_grad=True)).sum().backward()
             [1.0, 1.0]
         """

@@ -108,6 +108,8 @@ class MultiLabelSoftMarginLoss(Module):
         0.6931
     """
 
+    weight: Tensor | None
+
     def __init__(self, weight: Any = None, *, reduction: str = "mean") -> None:
         self.reduction = reduction
         self.register_buffer("weight", weight if weight is None or isinstance(weight, Tensor) else asarray(weight))

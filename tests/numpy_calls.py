@@ -142,6 +142,10 @@ FUNCTIONS: dict[str, list[str]] = {
     "linalg.svdvals": ["np.linalg.svdvals(m)"], "linalg.tensordot": ["np.linalg.tensordot(c, x, axes=2)"], "linalg.tensorinv": ["np.linalg.tensorinv(s, ind=1)"],
     "linalg.tensorsolve": ["np.linalg.tensorsolve(s, w)"], "linalg.trace": ["np.linalg.trace(b, offset=1)"], "linalg.vecdot": ["np.linalg.vecdot(x, y)", "np.linalg.vecdot(x, y, axis=0)"],
     "linalg.vector_norm": ["np.linalg.vector_norm(x)", "np.linalg.vector_norm(x, axis=1, ord=3, keepdims=True)"],
+    **{f"fft.{k}": [f"np.abs(np.fft.{k}(x))", f"np.real(np.fft.{k}(x, n=6, axis=0, norm='ortho') * (1 + 2j))", f"np.fft.{k}(x, 3).imag"] for k in ("fft", "ifft", "rfft", "ihfft")},
+    **{f"fft.{k}": [f"np.fft.{k}(np.fft.rfft(x) * t[:3])", f"np.fft.{k}(x, 5, norm='forward')", f"np.fft.{k}(np.fft.fft(x, axis=0), axis=0, norm='ortho')"] for k in ("irfft", "hfft")},
+    **{f"fft.{k}": [f"np.abs(np.fft.{k}(c))", f"np.angle(np.fft.{k}(x, (4, 5), (0, 1), norm='forward'))[:2, 1:]"] for k in ("fft2", "ifft2", "fftn", "ifftn", "rfft2", "rfftn")},
+    **{f"fft.{k}": [f"np.fft.{k}(np.fft.rfft2(c))", f"np.fft.{k}(np.fft.fft2(x), (3, 5), axes=(0, 1))"] for k in ("irfft2", "irfftn")},
     "fft.fftshift": ["np.fft.fftshift(x)"], "fft.ifftshift": ["np.fft.ifftshift(x, axes=1)"],
 }  # fmt: skip
 

@@ -59,7 +59,7 @@ def test_the_first_readme_command_does_what_it_says(
     assert [main(call) for call in calls] == [0, 0]
     assert (tmp_path / "graph.svg").stat().st_size > 1000
     assert "0.7310585786" in capsys.readouterr().out
-    assert second.strip().endswith("-m pytest")
+    assert second.strip().endswith("-m pytest -n auto")
 
 
 @pytest.mark.parametrize("module", modules(), ids=lambda m: m.__name__)

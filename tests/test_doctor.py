@@ -76,19 +76,19 @@ def test_fast_blas_is_nothing_where_it_would_change_nothing(monkeypatch, narrow,
     assert doctor.fast_blas({}) == {}
 
 
-class Restarted(Exception):
+class RestartedError(Exception):
     pass
 
 
 def test_training_restarts_itself_with_the_fast_kernel(monkeypatch, narrow):
     def execve(program, arguments, environment):
-        raise Restarted(program, arguments, environment)
+        raise RestartedError(program, arguments, environment)
 
     monkeypatch.setattr(training_cli.os, "execve", execve)
     command = ["train", "moons", "--fast-blas", "--epochs", "1"]
     with pytest.raises(SystemExit):  # a wrong command line is told before anything is started again
         cli.main(["train", "stars", "--fast-blas"])
-    with pytest.raises(Restarted) as caught:
+    with pytest.raises(RestartedError) as caught:
         cli._run(command)
     program, arguments, environment = caught.value.args
     assert (program, arguments) == (sys.executable, [sys.executable, "-m", "minigrad", *command])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 
 import hypothesis.strategies as st
@@ -11,9 +12,11 @@ from hypothesis import given, settings
 
 import minigrad as mg
 from minigrad.errors import NotInGraphError, ShapeError
-from minigrad.nn import functional as F
+from minigrad.nn import functional as F  # noqa: N812
 from minigrad.testing import mark
 from minigrad.testing.mark import MISTAKES
+
+testing = sys.modules["minigrad.testing.mark"]
 
 
 class Pen:
@@ -84,7 +87,9 @@ def regression(rng, dtype, pen):
     dr = pen("r", 2 * r / n, two=lambda: r / n, mean=lambda: 2 * r, sign=lambda: -2 * r / n)
     pen("t", -dr, sign=lambda: dr)
     pen("b", dr.sum(0), broadcast=lambda: dr, mean=lambda: dr.mean(0))
-    pen("w", X.T @ dr + 0.2 * w, overwritten=lambda: X.T @ dr, branch=lambda: 0.2 * w, transposed=lambda: (X.T @ dr + 0.2 * w).T)
+    pen(
+        "w", X.T @ dr + 0.2 * w, overwritten=lambda: X.T @ dr, branch=lambda: 0.2 * w, transposed=lambda: (X.T @ dr + 0.2 * w).T
+    )
     pen("X", dr @ w.T, sign=lambda: -dr @ w.T, upstream=lambda: np.ones_like(dr) @ w.T)
     return loss, t
 
@@ -158,13 +163,19 @@ def outer(rng, dtype, pen):
     dy = pen("y", 2 * y / y.size, mean=lambda: 2 * y, overwritten=lambda: y / y.size, sign=lambda: -2 * y / y.size)
     dm = dy * (1 - y * y)
     pen("c", (dm * r).sum(0), broadcast=lambda: dm * r, activation=lambda: (dy * r).sum(0), local=lambda: dm.sum(0))
-    pen("r", (dm * c).sum(1, keepdims=True), broadcast=lambda: dm * c, shape=lambda: (dm * c).sum(1), upstream=lambda: np.broadcast_to(c, y.shape).sum(1, keepdims=True))
+    pen(
+        "r",
+        (dm * c).sum(1, keepdims=True),
+        broadcast=lambda: dm * c,
+        shape=lambda: (dm * c).sum(1),
+        upstream=lambda: np.broadcast_to(c, y.shape).sum(1, keepdims=True),
+    )
     return loss, t
 
 
 def two_two_two(rng, dtype, pen):
     """The network of notes 002, one number at a time: each hidden unit reaches both errors."""
-    given = dict(w1=0.15, w2=0.20, w3=0.25, w4=0.30, w5=0.40, w6=0.45, w7=0.50, w8=0.55)
+    given = {"w1": 0.15, "w2": 0.20, "w3": 0.25, "w4": 0.30, "w5": 0.40, "w6": 0.45, "w7": 0.50, "w8": 0.55}
     scale = 1 + 0.1 * rng.normal(size=8)
     t = {k: mg.tensor(np.asarray(v * s, dtype), requires_grad=True) for (k, v), s in zip(given.items(), scale)}
     w1, w2, w3, w4, w5, w6, w7, w8 = t.values()
@@ -176,11 +187,13 @@ def two_two_two(rng, dtype, pen):
     w1, w2, w3, w4, w5, w6, w7, w8, h1, h2, n1, n2, o1, o2 = values(t)
     do1 = pen("o1", o1 - 0.01, sign=lambda: 0.01 - o1, two=lambda: 2 * (o1 - 0.01))
     do2 = pen("o2", o2 - 0.99, sign=lambda: 0.99 - o2)
-    dn1 = pen("n1", do1 * o1 * (1 - o1), activation=lambda: do1, upstream=lambda: o1 * (1 - o1), operand=lambda: do1 * n1 * (1 - n1))
+    dn1 = pen(
+        "n1", do1 * o1 * (1 - o1), activation=lambda: do1, upstream=lambda: o1 * (1 - o1), operand=lambda: do1 * n1 * (1 - n1)
+    )
     dn2 = pen("n2", do2 * o2 * (1 - o2), activation=lambda: do2)
     pen("w5", dn1 * h1, local=lambda: dn1, operand=lambda: dn1 * h2, upstream=lambda: h1)
     pen("w8", dn2 * h2, local=lambda: dn2, sign=lambda: -dn2 * h2)
-    dh1 = pen("h1", dn1 * w5 + dn2 * w7, branch=lambda: dn1 * w5, overwritten=lambda: dn2 * w7)
+    dh1 = pen("h1", dn1 * w5 + dn2 * w7, branch=lambda: dn2 * w7, overwritten=lambda: dn1 * w5)
     dh2 = pen("h2", dn1 * w6 + dn2 * w8, branch=lambda: dn2 * w8, local=lambda: dn1 + dn2)
     pen("w1", dh1 * h1 * (1 - h1) * 0.05, activation=lambda: dh1 * 0.05, local=lambda: dh1 * h1 * (1 - h1))
     pen("w4", dh2 * h2 * (1 - h2) * 0.10, activation=lambda: dh2 * 0.10, sign=lambda: -dh2 * h2 * (1 - h2) * 0.10)
@@ -201,7 +214,12 @@ def gate(rng, dtype, pen):
     df = pen("first", do * z, local=lambda: do, upstream=lambda: z, operand=lambda: do * first, two=lambda: do * z / 2)
     pen("h", df * z, local=lambda: df, operand=lambda: df * h, sign=lambda: -df * z)
     dn = pen("n", (do + df) * (1 - z), overwritten=lambda: df * (1 - z), branch=lambda: do * (1 - z), local=lambda: do + df)
-    dz = pen("z", do * (first - n) + df * (h - n), branch=lambda: do * first + df * (h - n), sign=lambda: do * (first + n) + df * (h - n))
+    dz = pen(
+        "z",
+        do * (first - n) + df * (h - n),
+        branch=lambda: do * first + df * (h - n),
+        sign=lambda: do * (first + n) + df * (h - n),
+    )
     pen("b", dn * (1 - n * n), activation=lambda: dn, upstream=lambda: 1 - n * n, operand=lambda: dn * (1 - b * b))
     pen("a", dz * z * (1 - z), activation=lambda: dz, operand=lambda: dz * a * (1 - a))
     return loss, t
@@ -284,7 +302,7 @@ def test_known_mistakes_are_named():
     print(f"{total} wrong derivations: {named} named, {foremost} of them first")
     assert total >= 200
     assert named >= 0.95 * total
-    assert foremost >= 0.85 * total
+    assert foremost >= 0.95 * total  # the others cannot be told apart by the numbers
 
 
 # Right answers
@@ -299,7 +317,8 @@ def test_a_right_answer_is_never_flagged(name, seed, dtype, form, data):
     chosen = data.draw(st.sets(st.sampled_from(sorted(pen.hand)), min_size=1))
     report = mark({found[k]: handed(pen.hand[k], form) for k in chosen}, loss)
     assert report.ok, str(report)
-    assert report.first_wrong is report.mistake is None and report.matches == ()
+    assert report.first_wrong is report.mistake is None
+    assert report.matches == ()
     assert {row.status for row in report.table} == {"right"}
 
 
@@ -350,10 +369,12 @@ def test_a_report_reads_as_a_sentence():
     g = 2 * y.numpy()
     report = mark({"y": g, "W": np.outer(x.numpy(), g), "x": W.numpy() @ g + 1}, loss)
     assert not report.ok
-    assert report.first_wrong in ("W", "x") and report.mistake == "transposed"
+    assert report.first_wrong in ("W", "x")
+    assert report.mistake == "transposed"
     text = str(report)
-    assert "every gradient above it is right" in text and "It is transposed" in text
-    assert [row.name for row in report.table][0] == "y"
+    assert "every gradient above it is right" in text
+    assert "It is transposed" in text
+    assert next(row.name for row in report.table) == "y"
     assert [row.status for row in report.table].count("wrong") == 2  # neither of the two hangs on the other
 
 
@@ -378,7 +399,8 @@ def test_no_mistake_is_made_up():
     x = mg.tensor([1.0, 2.0, 3.0], requires_grad=True)
     report = mark({"x": [0.123456789, 77.7, -5.55]}, (x * x).sum())
     assert (report.ok, report.mistake, report.matches) == (False, None, ())
-    assert "No known mistake" in str(report) and "off by up to 73.7" in str(report)
+    assert "No known mistake" in str(report)
+    assert "off by up to 73.7" in str(report)
 
 
 def test_not_a_number_is_right_only_where_it_is():
@@ -429,3 +451,18 @@ def test_every_mistake_of_the_list_is_tried_on_the_bank():
         derive(np.random.default_rng(0), np.float64, pen)
         known |= {label for _, label in pen.known}
     assert set(MISTAKES) - known == {"factor"}  # which is what is left of a constant that no other name fits
+
+
+def test_a_long_graph_is_marked_with_bounded_work(monkeypatch):
+    x = mg.tensor(np.ones(4), requires_grad=True)
+    h = x
+    for _ in range(200):
+        h = mg.tanh(h * x + 0.1) + h
+    loss = h.sum()
+    right = mg.gradients(loss, [x], retain_graph=True)[0].numpy()
+    ran = []
+    pull = testing.pull_back
+    monkeypatch.setattr(testing, "pull_back", lambda seeds, wanted, **k: ran.append(len(wanted)) or pull(seeds, wanted, **k))
+    assert mark({"x": [0.1, 7.0, -3.0, 1e5]}, loss).mistake is None
+    assert sum(ran) <= 2 * testing.WORK
+    assert mark({"x": -right}, loss).mistake == "sign"

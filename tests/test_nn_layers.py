@@ -136,7 +136,25 @@ OTHERS = [
     case("Upsample", size=(5, 7), on=(1, 2, 3, 4)),
     case("Upsample", size=(2, 2), on=(1, 2, 5, 4)),
     case("Dropout", 0.0, on=(3, 4)),
-]
+    case("Upsample", size=(5, 7), mode="bilinear", on=(1, 2, 3, 4)),
+    case("Upsample", scale_factor=1.5, mode="bicubic", align_corners=True, on=(1, 2, 5, 4)),
+    case("UpsamplingNearest2d", scale_factor=2, on=(1, 2, 3, 4)),
+    case("UpsamplingBilinear2d", size=(5, 7), on=(1, 2, 3, 4)),
+    case("PixelShuffle", 2, on=(2, 8, 3, 2)),
+    case("PixelUnshuffle", 2, on=(2, 3, 4, 2)),
+    case("ChannelShuffle", 2, on=(2, 6, 3)),
+    case("Unfold", 2, stride=2, on=(2, 3, 4, 5)),
+    case("Fold", (4, 5), 2, on=(2, 12, 12)),
+    case("Softmax2d", on=(2, 3, 4, 5)),
+    case("RReLU", 0.25, 0.25, on=(3, 4)),
+    case("AlphaDropout", 0.0, on=(3, 4)),
+    case("FeatureAlphaDropout", 0.0, on=(3, 4)),
+    case("CosineSimilarity", dim=-1, on=((3, 4), (3, 4))),
+    case("PairwiseDistance", keepdim=True, on=((3, 4), (3, 4))),
+    *(case(f"{stem}Pad{n}d", 1, *([2.5] if stem == "Constant" else []), on=(2, 3, *(3,) * n))
+      for stem in ("Zero", "Constant", "Reflection", "Replication", "Circular") for n in (1, 2, 3)),
+    *(case(f"LPPool{n}d", 2, 2, on=(2, 3, *(4,) * n)) for n in (1, 2, 3)),
+]  # fmt: skip
 CASES = [*OTHERS, *ACTIVATIONS, *conv_cases(), *pool_cases(), *norm_cases()]
 
 
@@ -236,14 +254,26 @@ def test_gradients_through_noise(name: str) -> None:
     check_grads(f, x, *([np.random.default_rng(1).normal(size=(3, 4))] if name == "DropConnect" else []), order=2)
 
 
+ELSEWHERE = {
+    "Embedding",
+    "EmbeddingBag",
+    "HardLimiter",
+    "MaxUnpool1d",
+    "MaxUnpool2d",
+    "MaxUnpool3d",
+    "TripletMarginWithDistanceLoss",
+}
+"""They take integers or several inputs: their own tests are below, and in ``test_nn_parity.py``."""
+
+
 def test_every_layer_is_in_a_table() -> None:
     layers = {name for name in nn.__all__ if inspect.isclass(getattr(nn, name)) and issubclass(getattr(nn, name), nn.Module)}
     mine = {name for name in layers if getattr(nn, name).__module__.rpartition(".")[2] in FILES}
     noise = {"Dropout", "Dropout1d", "Dropout2d", "Dropout3d", "DropConnect", "GaussianNoise"}
-    assert mine <= {c.name for c in CASES + WITHOUT_COUNTERPART} | noise | {"Embedding", "HardLimiter"}
+    assert mine <= {c.name for c in CASES + WITHOUT_COUNTERPART} | noise | ELSEWHERE
 
 
-FILES = {"activation", "conv", "dropout", "embedding", "linear", "normalization", "pooling", "shape"}
+FILES = {"activation", "conv", "distance", "dropout", "embedding", "linear", "normalization", "padding", "pooling", "shape"}
 
 
 def test_arguments_are_pytorchs() -> None:
@@ -251,8 +281,6 @@ def test_arguments_are_pytorchs() -> None:
     meant = {
         ("Softmax", "dim"), ("Softmin", "dim"), ("LogSoftmax", "dim"),  # the last axis, where PyTorch guesses and warns
         ("Hardtanh", "min_value"), ("Hardtanh", "max_value"),  # deprecated there
-        ("Upsample", "align_corners"), ("Upsample", "recompute_scale_factor"),  # of modes that are not here
-        ("AdaptiveMaxPool1d", "return_indices"), ("AdaptiveMaxPool2d", "return_indices"), ("AdaptiveMaxPool3d", "return_indices"),
     }  # fmt: skip
     for name in nn.__all__:
         ours, theirs = getattr(nn, name), getattr(torch.nn, name, None)
@@ -597,7 +625,7 @@ def test_errors_name_the_module_the_shapes_and_the_fix(layer: nn.Module, shapes:
         (lambda: nn.Conv2d(3, 6, (5, 5, 5)), "expected an integer or 2 of them"),
         (lambda: nn.ConvTranspose2d(3, 6, 5, padding_mode="reflect"), "expected zeros"),
         (lambda: nn.GroupNorm(2, 3), "does not divide into num_groups=2"),
-        (lambda: nn.Upsample(2, mode="bicubic"), "expected nearest"),
+        (lambda: nn.Upsample(2, mode="cubic")(mg.ones((1, 2, 3))), "expected nearest"),
         (lambda: nn.Embedding(3, 2, padding_idx=3), "not one of its 3 rows"),
         (lambda: nn.Embedding(3, 2, sparse=True)([1]), "dense"),
         (lambda: F.glu(mg.ones(3)), "does not divide into 2 parts"),

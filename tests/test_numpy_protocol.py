@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import re
 import warnings
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 import minigrad as mg
+from docs.numpy_page import numpy_page
 from minigrad import numpy_protocol as protocol
 from tests import numpy_calls
 from tests.numpy_calls import FUNCTIONS, METHODS, UFUNCS, WITHOUT_GRADIENT, arrays, mask
@@ -161,7 +163,7 @@ def test_the_rows_that_refuse_refuse() -> None:
     x = leaf([1.0, 2.0, 4.0])
     square = leaf(np.eye(2))
     for row, call in (
-        (np.roots, lambda: np.roots(x)), (np.fft.rfft, lambda: np.fft.rfft(x)), (np.linalg.eig, lambda: np.linalg.eig(square)),
+        (np.roots, lambda: np.roots(x)), (np.linalg.eig, lambda: np.linalg.eig(square)),
         (np.nextafter, lambda: np.nextafter(x, 3.0)), (np.sort_complex, lambda: np.sort_complex(x)),
     ):  # fmt: skip
         why = (protocol.FUNCTIONS.get(row) or protocol.UFUNCS[row]).why
@@ -250,6 +252,113 @@ def test_where_keeps_what_out_held_and_gives_no_gradient_elsewhere() -> None:
     assert g.tolist() == [0.0, 0.25]
 
 
+# Array assignment
+ASSIGNMENTS = {
+    "a number into a result": "x = w * 2; x[0] = 5.0",
+    "a result into a result": "x = w * 2; x[1] = w[0] * w[2]",
+    "a result into zeros": "x = zeros(3); x[1:] = w[:2]",
+    "in a loop": "x = zeros(3)\nfor i in range(3): x[i] = w[i] ** 2",
+    "twice": "x = w * 2; x[0] = w[1]; x[0] = w[2]",
+    "by integers": "x = w * 2; x[[0, 2]] = w[:2]",
+    "by a mask": "x = w * 2; x[x.detach() > 3] = 0.0",
+    "after a view is gone": "x = w * 2; v = x[:2]; del v; x[0] = 1.0",
+    "a leaf": "x = w; x[0] = 1.0",
+    "under a view": "x = w * 2; v = x[:2]; x[0] = w[2]; x = x + v.sum()",
+    "into a view": "y = w * 2; x = y[:2]; x[0] = w[2]; x = x + y.sum()",
+    "under a detached alias": "y = w * 2; d = y.detach(); x = y; x[0] = 7.0; x = x * d",
+    "a value that a rule needs": "x = w * 2; y = x * x; x[0] = 1.0; x = x + y",
+    "a value that no rule needs": "x = w * 2; y = x.sum(); x[0] = 1.0; x = x + y",
+    "added in place": "x = w * 2; x[0] += w[1]",
+    "itself reversed": "x = w * 2; x[:] = x.flip(0) if hasattr(w, 'retain_graph') else x[[2, 1, 0]]",
+}
+MUST_WORK = {"a number into a result", "a result into a result", "a result into zeros", "in a loop", "twice", "by integers", "by a mask", "after a view is gone"}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ASSIGNMENTS)
+def test_assignment_is_pytorchs_or_an_error_before_anything_changes(name: str) -> None:
+    torch = pytest.importorskip("torch", reason="PyTorch is the reference for assignment with aliases")
+
+    def run(w: Any, zeros: Any, exp: Any) -> Any:
+        space = {"w": w, "zeros": zeros, "exp": exp}
+        exec(ASSIGNMENTS[name], space)
+        return space["x"]
+
+    def reference() -> tuple[Any, Any] | None:
+        w = torch.tensor([1.0, 2.0, 3.0], dtype=torch.float64, requires_grad=True)
+        try:
+            y = run(w, lambda n: torch.zeros(n, dtype=torch.float64), torch.exp)
+            (y * torch.arange(1.0, y.numel() + 1)).sum().backward()
+        except RuntimeError:
+            return None
+        return y.detach().numpy(), w.grad.numpy()
+
+    w = leaf([1.0, 2.0, 3.0])
+    try:
+        y = run(w, lambda n: mg.zeros(n, dtype="float64"), np.exp)
+    except mg.MinigradError as error:
+        assert name not in MUST_WORK
+        assert re.search(r"x\.at\[index\]\.set\(value\)", str(error))  # noqa: PT017
+        return
+    expected = reference()
+    mg.sum(y * np.arange(1.0, y.size + 1)).backward()
+    assert expected is not None
+    assert_allclose(y.detach().numpy(), expected[0])
+    assert_allclose(w.grad.numpy(), expected[1])
+
+
+def test_an_output_that_its_own_rule_needs_may_be_assigned_to() -> None:
+    w = leaf([1.0, 2.0])
+    x = np.exp(w)
+    x[0] = 5.0
+    (g,) = mg.gradients(mg.sum(x), [w])
+    assert g.tolist() == [0.0, np.exp(2.0)]
+
+
+def test_a_refused_assignment_changes_nothing() -> None:
+    w = leaf([1.0, 2.0])
+    x = w * 2
+    view = x[:1]
+    with pytest.raises(mg.MinigradError, match="another array, a view or a recorded operation"):
+        x[0] = w[1]
+    assert (x.tolist(), view.tolist()) == ([2.0, 4.0], [2.0])
+    (g,) = mg.gradients(mg.sum(x * x), [w])
+    assert g.tolist() == [8.0, 16.0]
+
+
+# Complex pairs
+def test_a_complex_pair_refuses_what_it_cannot_differentiate() -> None:
+    z = np.fft.rfft(leaf([1.0, 2.0, 4.0]))
+    for f in (np.exp, np.sort, np.prod, np.linalg.norm, lambda z: z**0.5):
+        with pytest.raises(mg.DtypeError, match=r"complex pair|whole number"):
+            f(z)
+    with pytest.raises(mg.DtypeError, match=r"\.detach\(\)\.numpy\(\)"):
+        np.asarray(z)
+    assert_allclose(np.asarray(z.detach()), np.fft.rfft([1.0, 2.0, 4.0]))
+
+
+def test_convolution_by_transforms_is_convolution() -> None:
+    a, b = leaf([1.0, 2.0, -1.0]), leaf([0.5, 1.5])
+    by_transform = np.fft.irfft(np.fft.rfft(a, 4) * np.fft.rfft(b, 4), 4)
+    direct = np.convolve(a, b)
+    assert_allclose(by_transform.detach().numpy(), direct.detach().numpy(), atol=1e-14)
+    weights_ = np.array([1.0, -2.0, 0.5, 3.0])
+    for one, other in zip(
+        mg.gradients(mg.sum(by_transform * weights_), [a, b]), mg.gradients(mg.sum(direct * weights_), [a, b])
+    ):
+        assert_allclose(one.numpy(), other.numpy(), atol=1e-14)
+
+
+@pytest.mark.parametrize("call", ["z + 2j", "1 - z", "z * (1 + 2j)", "z / (1 - 1j)", "2 / z", "z * z", "z ** 3", "-z", "np.conj(z)", "z[1:]", "np.sum(z)", "np.roll(z, 1)", "np.subtract(1j, z)",
+                                  "np.multiply(np.arange(3), z)", "np.stack([z, z])", "z.reshape(3, 1)", "np.square(z)", "np.true_divide(z, 2)"])  # fmt: skip
+def test_arithmetic_of_pairs_is_numpys(call: str) -> None:
+    x = np.array([1.0, 2.5, -3.0, 0.75])
+    expected = eval(call, {"np": np, "z": np.fft.rfft(x)})
+    got = eval(call, {"np": np, "z": np.fft.rfft(leaf(x))})
+    assert got.requires_grad
+    assert (got.dtype, got.shape) == (expected.dtype, expected.shape)
+    assert_allclose(got.detach().numpy(), expected, atol=1e-14)
+
+
 # Misuse
 @pytest.mark.parametrize(
     ("call", "told"),
@@ -288,6 +397,10 @@ def test_a_training_step_written_in_numpy() -> None:
         for t, g in zip((w, v), mg.gradients(cost(), [w, v])):
             t.data = t.data - 0.5 * g.data
     assert cost().item() < 0.95 * before
+
+
+def test_the_page_is_up_to_date() -> None:
+    assert (Path(__file__).parent.parent / "docs" / "numpy.md").read_text() == numpy_page(), "run: python -m docs.make"
 
 
 def test_the_table_of_calls_is_deterministic() -> None:

@@ -277,9 +277,8 @@ def test_setitem():
     x[x > 6.5] = 0
     assert x.tolist() == [5.0, 6.0, 0.0]
     w = leaf([1.0, 2.0])
-    for target, value in ((w, 1.0), (w * 2, 1.0), (mg.zeros(2), w)):
-        with pytest.raises(mg.MinigradError, match=r"x.at\[index\].set\(value\)"):
-            target[:] = value
+    with pytest.raises(mg.MinigradError, match=r"x.at\[index\].set\(value\)"):
+        w[:] = 1.0
     with mg.no_grad():
         w[0] = 9
     assert w.tolist() == [9.0, 2.0]

@@ -19,10 +19,11 @@ from hypothesis import given, settings
 import minigrad as mg
 from minigrad import nn
 from minigrad.errors import MinigradError
-from minigrad.nn import functional as F
+from minigrad.nn import functional as F  # noqa: N812
 from minigrad.primitive import TABLE
 from minigrad.viz import derivation
-from minigrad.viz.code import CodeError, program, trace
+from minigrad.viz.code import program, trace
+from minigrad.viz.copying import CodeError
 from tests.table import ROWS, cases, takes_a_sequence
 
 
@@ -282,7 +283,9 @@ def test_braces_and_environments_of_the_latex_are_balanced():
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdflatex is not installed")
 def test_the_latex_compiles(tmp_path):
     path = derivation(deep()).save(tmp_path / "deep.tex")
-    run = subprocess.run(["pdflatex", "-interaction=nonstopmode", "-halt-on-error", path.name], cwd=tmp_path, capture_output=True)
+    run = subprocess.run(
+        ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", path.name], cwd=tmp_path, capture_output=True
+    )
     assert run.returncode == 0, run.stdout.decode(errors="replace")[-2000:]
 
 
@@ -294,7 +297,8 @@ def test_it_saves_and_shows_itself(tmp_path):
     shown = found._repr_mimebundle_()
     assert set(shown) == {"text/plain", "text/latex", "text/markdown"}
     assert "```python" in shown["text/markdown"]
-    assert str(found) == found.text and "contributions" in repr(found)
+    assert str(found) == found.text
+    assert "contributions" in repr(found)
     with pytest.raises(ValueError, match=r"\.tex, \.md"):
         found.save(tmp_path / "d.docx")
     assert found.code == derivation(x * x).code
@@ -353,3 +357,15 @@ def test_an_operation_of_the_users_is_written_out():
     y = cube(x)
     check(y, None, [x])
     assert "d_x = d_y * 3 * x ** 2  # rule: g * 3 * a ** 2" in derivation(y).code
+
+
+def test_values_that_are_gone_or_changed_are_an_error():
+    loss = (mg.tensor(np.ones(1000), requires_grad=True) + 1).sum()
+    with pytest.raises(CodeError, match=r"did not keep the value of x1 \(shape \(1000,\)\)"):
+        derivation(loss)
+    a = np.array([1.0, 2.0])
+    x = mg.asarray(a).requires_grad_()
+    loss = (x * x).sum()
+    a[0] = 9.0
+    with pytest.raises(CodeError, match="changed in place"):
+        derivation(loss)

@@ -573,7 +573,9 @@ def test_save(tmp_path, suffix, start):
 
 
 def test_save_names_the_formats(tmp_path):
-    with pytest.raises(ValueError, match=r"cannot write 'f\.jpeg'.*\.svg, \.png, \.pdf, \.dot, \.gv, \.mmd, \.tex, \.txt, \.html"):
+    with pytest.raises(
+        ValueError, match=r"cannot write 'f\.jpeg'.*\.svg, \.png, \.pdf, \.dot, \.gv, \.mmd, \.tex, \.txt, \.html"
+    ):
         viz.draw(figure_11()).save(tmp_path / "f.jpeg")
 
 

@@ -14,7 +14,7 @@ from minigrad import naming
 from minigrad.graph import Handle, Node
 from minigrad.viz.network import _networkx
 
-PRODUCTS = ("matmul", "einsum", "conv", "conv_transpose", "conv_weight")
+PRODUCTS = ("matmul", "linear", "einsum", "conv", "conv_transpose", "conv_weight")
 
 
 def flops(graph: Any, key: str) -> int:
@@ -36,8 +36,8 @@ def flops(graph: Any, key: str) -> int:
         return 0
     operands = [graph.nodes[u]["shape"] or () for u, _, _ in sorted(graph.in_edges(key, keys=True), key=lambda e: e[2])]
     shape = node["shape"] or ()
-    if node["op"] in PRODUCTS and len(operands) == 2:
-        a, b = operands
+    if node["op"] in PRODUCTS and len(operands) >= 2:
+        a, b, *_ = operands
         inner = math.prod(b[1:]) if node["op"].startswith("conv") else a[-1] if a else 1
         return 2 * math.prod(shape) * inner
     return max(math.prod(shape), *(math.prod(s) for s in operands), 1)

@@ -365,7 +365,7 @@ def _masked(tape: Tape, node: Node, i: int, g: Array) -> Cause:
 
 def _product(tape: Tape, node: Node, i: int, g: Array) -> Cause | None:
     """Of a product: what the operand was multiplied by, if that was zero wherever a gradient came."""
-    x = tape.operand(node, 1 - i)
+    x = tape.operand(node, 1 - i) if i < 2 else None
     if x is None:
         return None
     if not x.any():
@@ -415,13 +415,13 @@ def _underflow(tape: Tape, node: Node, i: int, g: Array) -> Cause | None:
     return None
 
 
-_SUMS = {"add", "subtract", "multiply", "divide", "matmul", "einsum", "conv", "conv_transpose", "broadcast_to", "sum", "mean"}
+_SUMS = {"add", "subtract", "multiply", "divide", "matmul", "linear", "einsum", "conv", "conv_transpose", "broadcast_to", "sum", "mean"}
 _ASK: dict[str, Callable[[Tape, Node, int, Array], Cause | None]] = {
     "relu": _relu,
     **dict.fromkeys(("sigmoid", "tanh", "erf", "exp", "exp2", "softplus"), _saturated),
     **dict.fromkeys(("softmax", "log_softmax"), _softmax),
     **dict.fromkeys(("where", "clip", "maximum", "minimum", "max", "min", "max_pool", "triu", "tril", "assign"), _masked),
-    **dict.fromkeys(("multiply", "matmul", "einsum", "conv", "conv_transpose", "conv_weight", "cross"), _product),
+    **dict.fromkeys(("multiply", "matmul", "linear", "einsum", "conv", "conv_transpose", "conv_weight", "cross"), _product),
 }
 
 
@@ -506,7 +506,7 @@ _SMALL = {"divide", "reciprocal", "log", "log2", "log10", "log1p", "sqrt", "vect
 
 def _scaled(tape: Tape, node: Node, i: int) -> Cause | None:
     """Whether one factor of a product did it."""
-    x = tape.operand(node, 1 - i) if len(node.parents) == 2 else None
-    if x is None or node.op.name not in ("multiply", "matmul", "divide", "einsum", "conv"):
+    x = tape.operand(node, 1 - i) if i < 2 <= len(node.parents) else None
+    if x is None or node.op.name not in ("multiply", "matmul", "linear", "divide", "einsum", "conv"):
         return None
     return Cause("scaled", node, {"operand": 2 - i, "largest": largest(x)})

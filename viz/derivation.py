@@ -17,6 +17,7 @@ import numpy as np
 from minigrad.graph import Node, passes
 from minigrad.viz import code, format, formula
 from minigrad.viz.code import Pull, Trace
+from minigrad.viz.copying import CodeError
 from minigrad.viz.dot import write
 
 PREAMBLE = r"""\documentclass{article}
@@ -39,7 +40,10 @@ class Derivation:
     def text(self) -> str:
         """The forward equations, then one line for each gradient, in the order of the backward pass."""
         forward, backward = self._plain.forward(), self._plain.backward()
-        return "\n".join(["Forward", *("  " + line for line in forward), "", "Backward", *("  " + line for line in backward)]) + "\n"
+        return (
+            "\n".join(["Forward", *("  " + line for line in forward), "", "Backward", *("  " + line for line in backward)])
+            + "\n"
+        )
 
     @cached_property
     def align(self) -> str:
@@ -57,7 +61,7 @@ class Derivation:
         """The same as Markdown, with the program below."""
         try:
             program = f"\n```python\n{self.code}```\n"
-        except code.CodeError as error:
+        except CodeError as error:
             program = f"\n{error}\n"
         return f"$$\n{self.align.replace('align*', 'aligned')}$$\n{program}"
 

@@ -85,6 +85,8 @@ def disagreeing(op: Any, shapes: Sequence[tuple[int, ...]]) -> set[tuple[int, in
         if a[inner[0]] != b[inner[1]]:
             return {(0, inner[0]), (1, inner[1])}
         shapes = a[:-2], b[:-2]
+    elif op.name == "linear" and shapes[0] and len(shapes[1]) == 2:
+        return {(0, len(shapes[0]) - 1), (1, 1)} if shapes[0][-1] != shapes[1][1] else set()
     elif not op.elementwise:
         return set()
     found: set[tuple[int, int]] = set()

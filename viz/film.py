@@ -13,7 +13,7 @@ import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
@@ -24,33 +24,17 @@ from minigrad.viz.dot import write
 from minigrad.viz.format import Array, number
 
 if TYPE_CHECKING:
+    from minigrad.viz.marks import Mark
     from minigrad.viz.reel import Picture
 
-VANISHING, EXPLODING = 1e-3, 1e3
-"""A layer's gradient vanishes, or explodes, if it is below, or above, so many times that of the layer nearest the loss; a time step's,
-if it is below so many times the largest of its layer, or above so many times the last."""
 SCANS = ("gru",)
 """Operations that make the states of all time steps at once, (T, ...), from x, the first state and the rest."""
-SHARE = 0.5
-"""A layer is dead, or saturated, if so much of it is."""
 FLAT = 0.05
 """A sigmoid or tanh is saturated where its slope is below this share of its largest."""
 SLOPES: dict[str, Callable[[Array], Array]] = {"sigmoid": lambda y: 4 * y * (1 - y), "tanh": lambda y: 1 - y * y}
 """The slope at output y, as a share of the largest."""
 CALL = ("gradient", "gradient_bad", "mean", "std", "dead", "saturated", "value_bad")
 PARAMETER = ("gradient", "norm", "update", "zeros", "bad")
-KINDS = ("non-finite", "exploding", "vanishing", "dead", "saturated")
-
-
-class Mark(NamedTuple):
-    """Something that a film shows: what, in which layer it is worst or begins, from which step to which, and in words."""
-
-    kind: str
-    layer: str
-    first: int
-    last: int
-    worst: float
-    text: str
 
 
 @dataclass(frozen=True)
@@ -163,7 +147,7 @@ class Film:
         loss: the losses that were given to :meth:`record`: (steps,).
         layers: the names of the modules in the order of data flow.
         parameters: the names of the parameters.
-        marks: what stands out: a list of :class:`Mark`.
+        marks: what stands out: a list of :class:`~minigrad.viz.marks.Mark`.
 
     Example:
         >>> import minigrad as mg
@@ -263,9 +247,10 @@ class Film:
         parts = [j for j, r in enumerate(self._rows) if r.parent == row]
         if k < len(parts):
             return parts[k]
-        names = getattr(self.model.get_submodule(self._rows[row].name) if self._rows[row].parent is not None else self.model, "_suffixes", list)()  # fmt: skip
-        suffix = names[k].lstrip("_") if k < len(names) else str(k)
         about = self._rows[row]
+        module = self.model if about.parent is None else self.model.get_submodule(about.name)
+        names: list[str] = getattr(module, "_suffixes", list)()
+        suffix = names[k].lstrip("_") if k < len(names) else str(k)
         mine = [p for p in about.parameters if self.parameters[p].endswith(f"_{suffix}")]
         self._rows.append(_Row(f"{about.name}.{suffix}", f"{about.type} {suffix}", row, True, mine, self._ended, False))
         self._ended += 1
@@ -312,12 +297,14 @@ class Film:
             RuntimeError: if the film was read from a file, or closed.
         """
         if not self._handles:
-            raise RuntimeError("record: this film has ended (it was closed, or read from a file); make a new one: viz.Film(model)")
+            raise RuntimeError(
+                "record: this film has ended (it was closed, or read from a file); make a new one: viz.Film(model)"
+            )
         if self._before is not None:
             self._moved(*self._before)
             self._before = None
         if self._count % self.every == 0:
-            self._keep(math.nan if loss is None else float(loss.item() if isinstance(loss, Handle) else loss), loss)
+            self._keep(math.nan if loss is None else float(loss._data.item() if isinstance(loss, Handle) else loss), loss)
         self._seen.clear()
         self._count += 1
 
@@ -378,7 +365,9 @@ class Film:
 
     @property
     def marks(self) -> list[Mark]:
-        return list(_marks(self))
+        from minigrad.viz import marks
+
+        return list(marks.marks(self))
 
     def level(self, depth: int | None = None) -> list[int]:
         """The rows that show the model with modules of at most ``depth`` levels opened, in the order of data flow."""
@@ -396,16 +385,30 @@ class Film:
         parent = self._rows[row].parent
         return 0 if parent is None else 1 + self._depth(parent)
 
-    def __getitem__(self, name: str) -> Layer | Parameter:
+    def __getitem__(self, name: str) -> Any:
         """A :class:`Layer` or a :class:`Parameter` by its name."""
         if name in self.parameters:
-            k = self.parameters.index(name)
-            table = np.array([f.parameters[k] for f in self._frames]).reshape(-1, len(PARAMETER))
-            return Parameter(name, *table.T.copy())
+            return self.parameter(name)
+        if any(row.name == name for row in self._rows):
+            return self.layer(name)
+        raise KeyError(
+            f"{name!r}: expected a layer, {', '.join(self.layers[:20])}, or a parameter, {', '.join(self.parameters[:20])}"
+        )
+
+    def layer(self, name: str) -> Layer:
+        """A :class:`Layer` by its name, as in :attr:`layers`, or of a module further out."""
         for k, row in enumerate(self._rows):
             if row.name == name:
                 return self._layer(k)
-        raise KeyError(f"{name!r}: expected a layer, {', '.join(self.layers[:20])}, or a parameter, {', '.join(self.parameters[:20])}")
+        raise KeyError(f"{name!r}: expected a layer: {', '.join(self.layers[:20])}")
+
+    def parameter(self, name: str) -> Parameter:
+        """A :class:`Parameter` by its name."""
+        if name not in self.parameters:
+            raise KeyError(f"{name!r}: expected a parameter: {', '.join(self.parameters[:20])}")
+        k = self.parameters.index(name)
+        table = np.array([f.parameters[k] for f in self._frames]).reshape(-1, len(PARAMETER))
+        return Parameter(name, *table.T.copy())
 
     def _layer(self, k: int) -> Layer:
         row = self._rows[k]
@@ -423,9 +426,11 @@ class Film:
         inside = np.array([f.parameters[row.parameters, 0] for f in self._frames]).reshape(len(self._frames), -1)
         weights = np.sqrt(np.nansum(inside**2, 1))
         weights[np.isnan(inside).all(1)] = math.nan
+        _, _, mean, std, dead, saturated, _ = means.T
         return Layer(
-            row.name, row.type, gradient if time > 1 else gradient[:, 0], total, *(means[:, c] for c in range(2, 6)), bad,
-            np.nan_to_num(table[:, :, 6]).max(1), weights, tuple(self.parameters[p] for p in row.parameters),
+            name=row.name, type=row.type, gradient=gradient if time > 1 else gradient[:, 0], total=total, mean=mean, std=std,
+            dead=dead, saturated=saturated, gradient_bad=bad, value_bad=np.nan_to_num(table[:, :, 6]).max(1), weights=weights,
+            parameters=tuple(self.parameters[p] for p in row.parameters),
         )  # fmt: skip
 
     def table(self, step: int = -1) -> str:
@@ -436,10 +441,11 @@ class Film:
         """
         at = self._place(step)
         head = ("layer", "gradient", "weights", "mean", "std", "dead", "saturated")
-        rows = [head]
+        rows: list[tuple[str, ...]] = [head]
         for name in self.layers:
-            l = self[name]
-            rows.append((name, *(number(getattr(l, key)[at]).replace("nan", "-") for key in ("total", *head[2:]))))  # fmt: skip
+            layer = self.layer(name)
+            told = (number(getattr(layer, key)[at]) for key in ("total", *head[2:]))
+            rows.append((name, *("-" if text == "nan" else text for text in told)))
         wide = [max(map(len, column)) for column in zip(*rows)]
         lines = [f"step {self.steps[at]}, loss {number(self.loss[at])}"]
         lines += ["  ".join([row[0].ljust(wide[0]), *(t.rjust(w) for t, w in zip(row[1:], wide[1:]))]) for row in rows]
@@ -449,7 +455,9 @@ class Film:
         if not self._frames:
             raise ValueError("this film is empty: call film.record(loss) after loss.backward(), in the training loop")
         if not -len(self._frames) <= step < len(self._frames):
-            raise IndexError(f"step={step}: {len(self._frames)} steps were kept; expected {-len(self._frames)} to {len(self._frames) - 1}")
+            raise IndexError(
+                f"step={step}: {len(self._frames)} steps were kept; expected {-len(self._frames)} to {len(self._frames) - 1}"
+            )
         return step % len(self._frames)
 
     # As files
@@ -473,9 +481,10 @@ class Film:
             raise ValueError(f"from_json: expected what Film.to_json() writes, got {text[:60]!r}")
         film = cls.__new__(cls)
         film._begin()
-        film.model, film.title, film.every, film.parameters, film._tensors = None, told["title"], told["every"], told["parameters"], []
+        film.model, film._tensors = None, []
+        film.title, film.every, film.parameters = told["title"], told["every"], told["parameters"]
         film._rows = [_Row(*row) for row in told["rows"]]
-        film._edges = {(a, b): None for a, b in told["edges"]}
+        film._edges = dict.fromkeys((a, b) for a, b in told["edges"])
         film._frames = [
             _Frame(step, float(_array(loss)), _array(numbers).reshape(-1, len(PARAMETER)), {k: _array(v) for k, v in calls})
             for step, loss, numbers, calls in told["frames"]
@@ -526,7 +535,7 @@ class Film:
         return reel.framed(self.html()) if self._frames else f"<p>{self!r}</p>"
 
     def __repr__(self) -> str:
-        return f"<Film of {self.title}: {len(self)} steps, {len(self.layers)} layers: .table(), .draw(), .save(\"flow.html\")>"
+        return f'<Film of {self.title}: {len(self)} steps, {len(self.layers)} layers: .table(), .draw(), .save("flow.html")>'
 
 
 # Measuring
@@ -575,7 +584,7 @@ def _through(node: Node, g: Any) -> list[Any]:
 
     That part is the operation's own rule for the first state, on one step.
     """
-    y, x, first, *rest = node.saved
+    y, x, _, *rest = node.saved
     rule = dict(node.op.pulls)[1]
     found = [g[-1]]
     for t in reversed(range(1, len(g))):
@@ -637,95 +646,3 @@ def _plain(numbers: Any) -> Any:
 
 def _array(told: Any) -> Array:
     return np.array(told, dtype=np.float64)
-
-
-# What stands out
-def _marks(film: Film) -> Iterator[Mark]:
-    """The marks of a film, the worst kind first."""
-    if not len(film):
-        return
-    layers = [film._layer(row) for row in film.level()]
-    yield from _non_finite(film, layers)
-    steps = film.steps
-    flow = np.array([l.total for l in layers]).reshape(len(layers), -1)
-    there = [k for k in range(len(layers)) if not np.isnan(flow[k]).all()]
-    if there:
-        last = layers[there[-1]]
-        with np.errstate(all="ignore"):
-            ratio = flow / last.total
-        for kind, hit, pick, words in (
-            ("exploding", ratio > EXPLODING, np.nanargmax, f"above {EXPLODING:g}"),
-            ("vanishing", ratio < VANISHING, np.nanargmin, f"below {VANISHING:g}"),
-        ):
-            if hit.any():
-                k, s = np.unravel_index(pick(np.where(hit, ratio, math.nan)), ratio.shape)
-                when, many = steps[hit.any(0)], int(hit.any(1).sum())
-                worst = float(ratio[k, s])
-                yield Mark(
-                    kind, layers[k].name, int(when[0]), int(when[-1]), worst,
-                    f"at step {steps[s]} the gradient at {layers[k].name} is {number(worst, 2)} of that at {last.name}; "
-                    f"{many} of {len(layers)} layers {words}, {_when(when)}",
-                )  # fmt: skip
-    for l in layers:
-        if l.time > 2:
-            yield from _through_time(l, steps, last.total if there and last is not l else None)
-    for kind in ("dead", "saturated"):
-        for l in layers:
-            share = getattr(l, kind)
-            hit = share >= SHARE
-            if hit.any():
-                s = int(np.nanargmax(share))
-                yield Mark(
-                    kind, l.name, int(steps[hit][0]), int(steps[hit][-1]), float(share[s]),
-                    f"{share[s]:.0%} of {'the units of' if kind == 'dead' else ''} {l.name} at step {steps[s]}, {_when(steps[hit])}".replace("  ", " "),
-                )  # fmt: skip
-
-
-def _through_time(l: Layer, steps: Array, nearest: Array | None) -> Iterator[Mark]:
-    """How the gradient at the first time step compares: to the largest if it vanishes; if it explodes, to the last, and to the
-    layer nearest the loss, so that what grows with the gradient that comes in from above is no explosion."""
-    g = np.where(np.isfinite(l.gradient), l.gradient, math.nan)
-    full = ~np.isnan(g).all(1)
-    with np.errstate(all="ignore"):
-        largest, final = np.full(len(g), math.nan), np.full(len(g), math.nan)
-        largest[full] = np.nanmax(g[full], 1)
-        for k in np.flatnonzero(full):
-            final[k] = next((x for x in g[k, ::-1] if x > 0), math.nan)
-        down, up = g[:, 0] / largest, g[:, 0] / (final if nearest is None else np.fmax(final, nearest))
-    for kind, ratio, hit in (("exploding", up, up > EXPLODING), ("vanishing", down, (down < VANISHING) & (down > 0))):
-        if hit.any():
-            s = int(np.nanargmax(ratio) if kind == "exploding" else np.nanargmin(np.where(hit, ratio, math.nan)))
-            of = "last" if kind == "exploding" else "largest"
-            yield Mark(
-                kind, l.name, int(steps[hit][0]), int(steps[hit][-1]), float(ratio[s]),
-                f"through time: at step {steps[s]} the gradient at the first of {l.time} time steps of {l.name} is {number(ratio[s], 2)} of the {of}, {_when(steps[hit])}",
-            )  # fmt: skip
-
-
-def _non_finite(film: Film, layers: list[Layer]) -> Iterator[Mark]:
-    """Where NaN or Inf first appeared: in the first layer whose output has one, else in the last whose gradient has one."""
-    steps, bad = film.steps, {name: film[name].bad for name in film.parameters}
-    value = np.array([l.value_bad for l in layers]).reshape(len(layers), len(steps)) > 0
-    gradient = np.array([l.gradient_bad for l in layers]).reshape(len(layers), len(steps)) > 0
-    weights = np.array(list(bad.values())).reshape(len(bad), len(steps)) > 0
-    loss = np.isinf(film.loss) | (np.isnan(film.loss) & ~np.isnan(film.loss).all() if len(steps) else False)
-    hit = value.any(0) | gradient.any(0) | weights.any(0) | loss
-    if not hit.any():
-        return
-    s = int(np.argmax(hit))
-    if value[:, s].any():
-        where, what = layers[int(np.argmax(value[:, s]))].name, "the output of"
-    elif gradient[:, s].any():
-        where, what = layers[int(np.flatnonzero(gradient[:, s])[-1])].name, "the gradient of the output of"
-    elif weights[:, s].any():
-        where, what = list(bad)[int(np.flatnonzero(weights[:, s])[-1])], "the gradient of"
-    else:
-        where, what = "loss", "the"
-    yield Mark(
-        "non-finite", where, int(steps[s]), int(steps[hit][-1]), math.nan,
-        f"NaN or Inf first appears at step {steps[s]} in {what} {where}, {_when(steps[hit])}",
-    )  # fmt: skip
-
-
-def _when(steps: Array) -> str:
-    return f"in step {steps[0]}" if len(steps) == 1 else f"in {len(steps)} steps from {steps[0]} to {steps[-1]}"

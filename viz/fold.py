@@ -6,6 +6,7 @@ each node is in exactly one box, each edge inside a box or in exactly one bundle
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
@@ -91,11 +92,13 @@ class Choice:
         self.extra = np.bincount(outline.user[constants], minlength=len(outline.ops)) + 1  # boxes for an operation
         everything = int(self.extra.sum()) + len(outline.leaves)
         fits = everything <= (ROOM if outline.root.kids else MOST)
-        self.rolling = fold is True or (fold is not False and not fits)
-        self.merge = fold is not False and not fits
-        if fold is False or (fold is not True and fits):
+        self.rolling = self.merge = False
+        if fold is not True and (fold is False or fits or self.folds):
             self._open_all()
-        else:
+            fits |= bool(self.folds) and self._boxes() <= ROOM
+        if fold is True or (fold is not False and not fits):
+            self.open.clear()
+            self.rolling, self.merge = True, not fits
             self._open_best()
 
     def _open_all(self) -> None:
@@ -104,6 +107,12 @@ class Choice:
             if self._may_open(part):
                 self.open.add(part)
                 parts += part.kids
+
+    def _boxes(self) -> float:
+        """How many boxes there are."""
+        if len(self.open) > MOST:
+            return math.inf
+        return sum(map(self._size, self.open)) - len(self.open) + 1
 
     def _open_best(self) -> None:
         """Open modules while there is room, level by level, all of a kind or none; those that are asked for, anyway.

@@ -31,7 +31,7 @@ FRAMES = {
     "module": f'style="rounded,filled" fillcolor="#00000008" color="{LINE}" penwidth=1',
 }
 LOOP = f'color="{FORWARD}" fontcolor="{FORWARD}" penwidth=2 constraint=false'
-LETTER, CLEARANCE = 5.8, 40
+LETTER, CLEARANCE = 5.8, 20
 """About the width of a letter of a frame's name, and what keeps the name clear of the arrow that enters, in points."""
 MADE = 3
 """How many kinds of operations a box lists."""
@@ -135,18 +135,20 @@ def tip(g: Group) -> str:
 
 
 def frame(g: Group, down: bool) -> list[str]:
-    """The statements that open a frame. In drawings that run downwards its name stands right of the arrow that enters."""
+    """The statements that open a frame. Its name stands where arrows seldom enter: to the right."""
     name, kind = (fmt.plain(word) for word in words(g))
     parts = [part for part in (f"<B>{escape(name)}</B>" if name else "", escape(kind)) if part]
-    lines = [*(parts if down else [" &#160;".join(parts)]), *(f'<FONT POINT-SIZE="9" COLOR="{FAINT}">{escape(text)}</FONT>' for text in counts(g))]
-    side = "r" if down else "l"
+    lines = [
+        *(parts if down else [" &#160;".join(parts)]),
+        *(f'<FONT POINT-SIZE="9" COLOR="{FAINT}">{escape(text)}</FONT>' for text in counts(g)),
+    ]
     beside = round(LETTER * max(len(name), len(kind), *(0.8 * len(text) for text in counts(g)), 0)) + CLEARANCE
     room = f'<TD WIDTH="{beside}"></TD>' * down
     table = "".join(f'<TR>{room}<TD ALIGN="LEFT">{line}</TD></TR>' for line in lines if line)
     table = f'<<TABLE BORDER="0" CELLSPACING="0" CELLPADDING="0">{table}</TABLE>>'
     return [
         f"  subgraph cluster_{g.id} {{",
-        f'    graph [label={table} labelloc=t labeljust={side} fontsize=11 margin=10 {FRAMES[g.kind]} class="{g.kind}" tooltip={quote(tip(g))}]',
+        f'    graph [label={table} labelloc=t labeljust=r fontsize=11 margin=10 {FRAMES[g.kind]} class="{g.kind}" tooltip={quote(tip(g))}]',
     ]
 
 

@@ -39,6 +39,8 @@ FRAMED = {
     "loop": (f"frame {TIMES}n: time steps, one shown", f'BORDER="2" CELLBORDER="0" CELLSPACING="0" STYLE="ROUNDED" COLOR="{FORWARD}" BGCOLOR="#F2FAF7"'),
 }  # fmt: skip
 """The frames of ``frames.FRAMES``, likewise."""
+ABREAST = 8
+"""So many samples stand in one row."""
 SLACK = 40
 """Columns on either side of a row, over which Graphviz spreads the width that it does not need."""
 DASHES = {"solid": (24,), "dashed": (6, 3, 6, 3, 6), "dotted": (2, 3, 2, 3, 2, 3, 2, 3, 2)}
@@ -54,7 +56,8 @@ def about(r: Records, look: Look, references: bool) -> str:
         rows.append(f'<FONT POINT-SIZE="14"><B>{escape(fmt.plain(look.title, 200))}</B></FONT>')
     if look.legend:
         kinds, folds = _boxes(r, look, references), _folds(r)
-        rows += [_side_by_side(cells) for cells in (kinds, folds, _arrows(r, look)) if cells]
+        first = [kinds + folds] if len(kinds + folds) <= ABREAST else [kinds, folds]
+        rows += [_side_by_side(cells) for cells in (*first, _arrows(r, look)) if cells]
     if r.note:
         note = "<BR/>".join(map(escape, textwrap.wrap(fmt.plain(r.note, 600), 110)))
         rows.append(f'<FONT COLOR="{BACKWARD}">{note}</FONT>')

@@ -255,12 +255,16 @@ def _seed(t: Handle, root: Node, gradient: Any) -> Any:
 # What backward will take
 @dataclass(slots=True)
 class _Profile:
-    """Of each rule that ran: its node and the most that had been allocated since the start; then what is there at the end."""
+    """Of each rule that ran: its node and the most that had been allocated since the start; then what is there at the end.
+
+    ``copied`` are the leaves whose gradients are views of other arrays, and are copied into ``.grad``.
+    """
 
     events: list[tuple[Node, int]]
     end: int
     finished: int
     note: str = ""
+    copied: frozenset[Node] = frozenset()
 
 
 def _rehearse(root: Node, order: list[Node], seed: Any) -> _Profile:
@@ -293,7 +297,8 @@ def _rehearse(root: Node, order: list[Node], seed: Any) -> _Profile:
                 gc.enable()
         last = tracemalloc.get_traced_memory()[1] - start - cost[0]
         owners = {id(_base(g)): _base(g).nbytes for g in map(_raw, found.values())}
-        return _Profile(events, last, sum(owners.values()))
+        copied = frozenset(node for node, g in found.items() if _raw(g).base is not None)
+        return _Profile(events, last, sum(owners.values()), copied=copied)
     except MinigradError as error:
         return _Profile([], 0, 0, f"The peak is not known: {error}")
     finally:
@@ -414,7 +419,7 @@ def _backward(
         yield step[node], there + most.get(node, 0) - off
     for a in going[gone:]:
         released[id(a.array)] = a.array.nbytes
-    spare = max((_bytes(node) for node in leaves), default=0)
+    spare = max((_bytes(node) for node in leaves if node in profile.copied or node.grad is not None), default=0)
     gradients = sum(_bytes(node) for node in leaves)
     yield len(ops) + 1, there + max(profile.finished, gradients) + spare - sum(released.values())
 

@@ -7,6 +7,7 @@ import os
 import re
 from collections import Counter
 from collections.abc import Collection, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -209,21 +210,21 @@ def quiz(
         Forward
           x = 2
           y = 3
-          w = x + y = ______ (1)
           z = 4
+          w = x + y = ______ (1)
           f = w * z = ______ (2)
         <BLANKLINE>
         Backward
           df/df = 1
-          df/dz = ______ (3)
-          df/dw = ______ (4)
+          df/dw = ______ (3)
+          df/dz = ______ (4)
           df/dy = ______ (5)
           df/dx = ______ (6)
-        >>> print(sheet.mark({1: 5, 2: 20, 3: 4}))
+        >>> print(sheet.mark({1: 5, 2: 20, 4: 4}))
         2 of 6 right
         (1) right
         (2) right
-        (3) wrong: that is z itself: a product passes back the other factor
+        (4) wrong: that is z itself: a product passes back the other factor
     """
     asked = {ask} if isinstance(ask, str) else set(ask)
     if not asked or not asked <= set(ASK):
@@ -233,7 +234,9 @@ def quiz(
     found = records(t, gradient=gradient, backward=True)
     candidates = _candidates(found, asked)
     if not candidates:
-        raise ValueError("quiz: nothing to ask: every value is given, unknown, or too large to be written down; try a smaller graph")
+        raise ValueError(
+            "quiz: nothing to ask: every value is given, unknown, or too large to be written down; try a smaller graph"
+        )
     n = max(1, math.ceil(SHARE[difficulty] * len(candidates)))
     chosen = sorted(np.random.default_rng(seed).permutation(len(candidates))[:n].tolist())
     blanks = {candidates[k][0]: Blank(number, *candidates[k][1:]) for number, k in enumerate(chosen, 1)}
@@ -262,7 +265,9 @@ def _candidates(r: Records, asked: set[str]) -> list[tuple[Any, str, Array, tupl
 
     def add(key: Any, what: str, answer: Array | None, mistakes: list[tuple[str, Any]]) -> None:
         if answer is not None and fmt.is_small(answer) and np.isfinite(answer).all() and answer.dtype.kind in "fiu":
-            kept = [(hint, np.asarray(v)) for hint, v in mistakes if np.shape(v) == answer.shape and not _is(np.asarray(v), answer)]
+            kept = [
+                (hint, np.asarray(v)) for hint, v in mistakes if np.shape(v) == answer.shape and not _is(np.asarray(v), answer)
+            ]
             found.append((key, what, np.asarray(answer, float), tuple(kept)))
 
     values = {value.id: value for value in r.values}
@@ -283,8 +288,8 @@ def _candidates(r: Records, asked: set[str]) -> list[tuple[Any, str, Array, tupl
 
 
 def _forward_mistakes(value: Value, operands: list[Value], at: dict[str, str]) -> list[tuple[str, Any]]:
-    arrays = [operand.value for operand in operands]
-    if any(array is None for array in arrays) or value.value is None:
+    arrays = [operand.value for operand in operands if operand.value is not None]
+    if len(arrays) < len(operands) or value.value is None:
         return []
     found: list[tuple[str, Any]] = [("the sign is wrong", -value.value)] if value.value.dtype.kind != "u" else []
     names = [at[operand.id] for operand in operands]
@@ -299,10 +304,8 @@ def _forward_mistakes(value: Value, operands: list[Value], at: dict[str, str]) -
             if value.op in SWAPS:
                 found.append(("the operands are exchanged", SWAPS[value.op](*arrays[::-1])))
             if value.op == "matmul":
-                try:
+                with suppress(ValueError):  # of shapes that have none
                     found.append(("that is the elementwise product, not the matrix product", np.multiply(*arrays)))
-                except ValueError:
-                    pass  # shapes that have none
     return found
 
 
@@ -326,14 +329,20 @@ def _gradient_mistakes(value: Value, uses: list[Edge], values: dict[str, Value],
     found: list[tuple[str, Any]] = []
     if len(parts) > 1:
         told = f"{at[value.id]} is used {len(parts)} times, and what comes back along all of them adds up"
-        for k, part in enumerate(parts):
-            found.append((f"one path only: {told}", part))
-            rest = [p for n, p in enumerate(parts) if n != k]
-            found.append((f"the path through {at[uses[k].target]} is missing: {told}", sum(rest)))  # type: ignore[arg-type]
-        found.append((f"a product where a sum belongs: {told}", math.prod(parts)))  # type: ignore[arg-type]
+        ends = Counter(e.target for e in uses)
+        for e in uses if len(ends) == len(uses) else ():
+            rest = [other.contribution for other in uses if other is not e]
+            found.append((f"the path through {at[e.target]} is missing: {told}", sum(rest)))
+        found += [(f"one path only: {told}", part) for part in parts]
+        found.append((f"a product where a sum belongs: {told}", math.prod(parts)))
     else:
         if values[uses[0].target].op == "multiply" and value.value is not None:
-            found.append((f"that is {at[value.id]} itself: a product passes back the other factor", values[uses[0].target].gradient * value.value))  # type: ignore[operator]
+            found.append(
+                (
+                    f"that is {at[value.id]} itself: a product passes back the other factor",
+                    values[uses[0].target].gradient * value.value,
+                )
+            )
         found += _edge_mistakes(uses[0], values)
     return [*found, ("the sign is wrong", -value.gradient)]  # type: ignore[operator]
 
@@ -414,7 +423,9 @@ def _source(r: Records, at: dict[str, str], blanks: dict[Any, Blank], title: str
         head = f"<B>{escape(at[value.id])}</B>" + (f" &#160; {escape(made)}" if made else "")
         rows = [f'<TR><TD ALIGN="LEFT" COLSPAN="2">{head}</TD></TR>']
         if value.gate:
-            rows.append(f'<TR><TD ALIGN="LEFT" COLSPAN="2"><FONT POINT-SIZE="9" COLOR="{FAINT}">{escape(value.gate)}</FONT></TD></TR>')
+            rows.append(
+                f'<TR><TD ALIGN="LEFT" COLSPAN="2"><FONT POINT-SIZE="9" COLOR="{FAINT}">{escape(value.gate)}</FONT></TD></TR>'
+            )
         rows.append(_cell("value", blanks.get(("value", value.id)), value.value, FORWARD))
         rows.append(_cell("grad", blanks.get(("gradient", value.id)), value.gradient, BACKWARD))
         table = f'<<TABLE BORDER="0" CELLBORDER="0" CELLSPACING="2" CELLPADDING="2">{"".join(rows)}</TABLE>>'

@@ -14,14 +14,14 @@ import numpy as np
 
 from minigrad.viz import format as fmt
 from minigrad.viz.dot import write
-from minigrad.viz.film import EXPLODING, SHARE, VANISHING, Layer
 from minigrad.viz.format import Array
+from minigrad.viz.marks import EXPLODING, SHARE, VANISHING
 from minigrad.viz.player import _hash, _json
 
 if TYPE_CHECKING:
-    from minigrad.viz.film import Film
+    from minigrad.viz.film import Film, Layer
 
-CELLS, COLUMNS, BOXES = 150_000, 400, 32
+CELLS, COLUMNS, BOXES = 150_000, 400, 19
 """A page holds at most so many numbers and steps; a model is opened as far as it has at most BOXES boxes."""
 STOPS = ("#0b4f8a", "#7fb8e3", "#f5f5f2", "#f0a05a", "#8a2b00")
 """From far below to far above: blue and orange, which the colour-blind tell apart, and both ends are dark in black and white."""
@@ -71,7 +71,7 @@ def describe(film: Film, title: str = "") -> dict[str, Any]:
     marks = film.marks
     at = _columns(film, sum(len(MEASURES) + layer.time for layer in layers), {mark.first for mark in marks})
     told = []
-    for row, layer in zip(used, layers):
+    for layer in layers:
         values = measures(film, layer)
         bad = {"gradient": layer.gradient_bad > 0, "std": layer.value_bad > 0, "weights": _bad(film, layer)}
         told.append({
@@ -80,11 +80,13 @@ def describe(film: Film, title: str = "") -> dict[str, Any]:
             "through": [_short(g, np.zeros(len(g), bool)) for g in layer.gradient[at]] if layer.time > 1 else None,
         })  # fmt: skip
     scales = {key: scale(key, [measures(film, film._layer(row)) for row in levels[start]]) for key in MEASURES}
+    named = [(key, name, *scales[key]) for key, (name, _, _) in MEASURES.items()]
+    named.append(("through", "Gradient by time step", scales["gradient"][0], _far(layers, scales["gradient"][0])))
     return {
         "title": fmt.plain(title, 200), "model": fmt.plain(film.title), "steps": film.steps[at].tolist(), "kept": len(film),
         "loss": _short(film.loss[at], np.zeros(len(at), bool)), "layers": told, "start": start,
         "levels": [{"shown": [place[row] for row in level], "edges": _edges(film, level, place)} for level in levels],
-        "measures": {key: {"name": name, "middle": scales[key][0], "decades": scales[key][1]} for key, (name, _, _) in MEASURES.items()},
+        "measures": {key: {"name": name, "middle": middle, "decades": decades} for key, name, middle, decades in named},
         "marks": [mark._asdict() | {"worst": None, "layer": fmt.plain(mark.layer)} for mark in marks],
         "vanishing": VANISHING, "exploding": EXPLODING, "share": SHARE, "stops": STOPS, "shades": SHADES,
     }  # fmt: skip
@@ -114,6 +116,13 @@ def scale(key: str, layers: list[dict[str, Array]]) -> tuple[float, float]:
     middle = float(np.median(found[-1])) if middle is None else middle
     far = np.abs(np.log10(np.concatenate(found) / middle))
     return middle, float(np.clip(np.ceil(np.quantile(far, 0.98)), 3, most))
+
+
+def _far(layers: list[Layer], middle: float) -> float:
+    """How many decades the gradients by time step are from the middle."""
+    found = [g[np.isfinite(g) & (g > 0)] for layer in layers for g in [layer.gradient] if layer.time > 1]
+    far = np.abs(np.log10(np.concatenate([*found, [middle]]) / middle))
+    return float(np.clip(np.ceil(np.quantile(far, 0.98)), 3, 12))
 
 
 def _levels(film: Film) -> tuple[list[list[int]], int]:
@@ -188,71 +197,81 @@ class Picture:
         try:
             from matplotlib.colors import LinearSegmentedColormap, LogNorm
             from matplotlib.figure import Figure
+            from matplotlib.layout_engine import ConstrainedLayoutEngine
         except ImportError:
             raise ImportError("Film.draw needs Matplotlib: pip install 'minigrad[examples]'") from None
-        film = self.film
+        film, steps = self.film, self.film.steps
         levels, start = _levels(film)
         layers = [film._layer(row) for row in levels[start]]
-        key = "gradient" if any(np.isfinite(l.total).any() for l in layers) else "weights"
-        values = [measures(film, l) for l in layers]
-        table = np.array([v[key] for v in values])
-        middle, decades = scale(key, values)
-        norm = LogNorm(middle * 10.0**-decades, middle * 10.0**decades)
+        values = [measures(film, layer) for layer in layers]
+        key = "gradient" if any(np.isfinite(v["gradient"]).any() for v in values) else "weights"
+        table, (middle, decades) = np.array([v[key] for v in values]), scale(key, values)
+        timed = max(layers, key=lambda layer: layer.time)
+        through = timed.time > 2
+        large = through and len(layers) < 6
         colours = LinearSegmentedColormap.from_list("flow", STOPS).with_extremes(bad="#3b3b3b")
-        timed = max(layers, key=lambda l: l.time)
-        lower = "LT" if timed.time > 2 else "LL"
-        fig = Figure(figsize=(13.33, 7.5), layout="constrained")
-        fig.get_layout_engine().set(w_pad=0.12, h_pad=0.1)  # type: ignore[union-attr]
-        axes = fig.subplot_mosaic([["H", "P"], list(lower)], height_ratios=(2.1, 1), width_ratios=(1.7, 1))
-        steps, names = film.steps, [fmt.plain(l.name, 22) for l in layers]
-        self._heat(axes["H"], steps, table, colours, norm)
-        axes["H"].set(xlabel="training step", title=f"{MEASURES[key][0]} (norm), by layer and training step")
-        each = math.ceil(len(names) / 30)
-        axes["H"].set_yticks(range(0, len(names), each), names[::each])
-        axes["H"].set_ylim(len(names) - 0.5, -0.5)
-        mesh = axes["H"].collections[0]
-        bar = fig.colorbar(mesh, ax=axes["H"], pad=0.01, extend="both")
+
+        def norm(decades: float) -> Any:
+            return LogNorm(middle * 10.0**-decades, middle * 10.0**decades)
+
+        fig = Figure(figsize=(13.33, 7.5), layout=ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.1))
+        mosaic: Any = (
+            [["time", "profile"], ["loss", "layers"]]
+            if large
+            else [["layers", "profile"], ["loss", "time" if through else "loss"]]
+        )
+        axes = fig.subplot_mosaic(mosaic, height_ratios=(2.1, 1), width_ratios=(1.7, 1))
+        names = [fmt.plain(layer.name, 22) for layer in layers]
+        self._heat(axes["layers"], table, names, colours, norm(decades))
+        axes["layers"].set_title(f"{MEASURES[key][0]} (norm), by layer and training step"[: 40 if large else None])
+        if through:
+            times = [str(t) for t in range(timed.time)]
+            self._heat(axes["time"], timed.gradient.T, times, colours, norm(_far([timed], middle)))
+            axes["time"].set(ylabel="time step", title=f"Gradient at each time step of {fmt.plain(timed.name)} (norm)")
+        rows, labels, far = (timed.gradient.T, times, _far([timed], middle)) if large else (table, names, decades)
+        self._profile(axes["profile"], rows[:, self.step], labels, colours, norm(far), middle)
+        axes["profile"].set_title(
+            f"At step {steps[self.step]}: " + ("time from top to bottom" if large else "input at the top, loss at the bottom")
+        )
+        bar = fig.colorbar(axes[mosaic[0][0]].collections[0], ax=axes[mosaic[0][0]], pad=0.01, extend="both")
         bar.set_label("white: like the layer nearest the loss", fontsize=9)
-        self._profile(axes["P"], table, names, each, colours, norm, middle)
-        axes["L"].plot(steps, film.loss, color="#222222", linewidth=1.6)
+        bar.minorticks_off()
+        axes["loss"].plot(steps, film.loss, color="#222222", linewidth=1.6)
         finite = film.loss[np.isfinite(film.loss)]
         if finite.size and finite.min() > 0 and finite.max() > 30 * finite.min():
-            axes["L"].set_yscale("log")
-        axes["L"].set(xlabel="training step", title="Loss", xlim=(steps[0] - 0.5, steps[-1] + 0.5))
-        if "T" in axes:
-            self._heat(axes["T"], steps, timed.gradient.T, colours, norm)
-            axes["T"].set(xlabel="training step", ylabel="time step", title=f"{fmt.plain(timed.name)}: by time step")
-        for name in set(axes) - {"P"}:
+            axes["loss"].set_yscale("log")
+        axes["loss"].set(title="Loss", xlim=(steps[0] - 0.5, steps[-1] + 0.5))
+        for name in set(axes) - {"profile"}:
             axes[name].axvline(steps[self.step], color="#222222", linewidth=1.2, linestyle="--")
+            axes[name].set_xlabel("training step")
         for ax in axes.values():
+            ax.minorticks_off()
             ax.spines[["top", "right"]].set_visible(False)
             ax.title.set(fontsize=12, ha="left", position=(0, 1))
             ax.tick_params(labelsize=9)
         fig.suptitle(self.title, fontsize=17, fontweight="bold", x=0.01, ha="left")
         return fig
 
-    @staticmethod
-    def _heat(ax: Any, steps: Array, table: Array, colours: Any, norm: Any) -> None:
+    def _heat(self, ax: Any, table: Array, names: list[str], colours: Any, norm: Any) -> None:
+        steps = self.film.steps
         width = np.diff(steps).min() if len(steps) > 1 else 1
         edges = np.append(steps - width / 2, steps[-1] + width / 2)
-        ax.pcolormesh(
-            edges, np.arange(len(table) + 1) - 0.5, np.ma.masked_invalid(np.where(table == 0, norm.vmin, table)), cmap=colours,
-            norm=norm, rasterized=True,
-        )  # fmt: skip
+        cells = np.ma.masked_invalid(np.where(table == 0, norm.vmin, table))
+        ax.pcolormesh(edges, np.arange(len(table) + 1) - 0.5, cells, cmap=colours, norm=norm, rasterized=True)
+        _rows(ax, names)
 
-    def _profile(self, ax: Any, table: Array, names: list[str], each: int, colours: Any, norm: Any, middle: float) -> None:
-        now = table[:, self.step]
-        low = norm.vmin / 3
+    def _profile(self, ax: Any, now: Array, names: list[str], colours: Any, norm: Any, middle: float) -> None:
+        """A bar for each row, at one step."""
+        low, tall = norm.vmin / 3, 0.8 if len(now) > 5 else 0.45
         for k, x in enumerate(now):
             if math.isfinite(x):
-                ax.barh(k, max(x, low * 1.5) - low, left=low, color=colours(norm(max(x, low))), edgecolor="#555555", linewidth=0.6)
+                colour = colours(norm(max(x, norm.vmin)))
+                ax.barh(k, max(x, low * 1.5) - low, tall, left=low, color=colour, edgecolor="#555555", linewidth=0.6)
             else:
                 ax.text(norm.vmin, k, "not finite" if not math.isnan(x) else "none", va="center", fontsize=8, color="#555555")
         ax.axvline(middle, color="#555555", linewidth=0.8, linestyle=":")
-        high = 3 * max(middle, *now[np.isfinite(now)], norm.vmin)
-        ax.set(xscale="log", xlim=(low, high), title=f"At step {self.film.steps[self.step]}: input at the top, loss at the bottom")
-        ax.set_ylim(len(names) - 0.5, -0.5)
-        ax.set_yticks(range(0, len(names), each), names[::each])
+        ax.set(xscale="log", xlim=(low, 3 * max(middle, *now[np.isfinite(now)], norm.vmin)))
+        _rows(ax, names)
 
     def _render(self, kind: str) -> bytes:
         from matplotlib import rc_context
@@ -283,3 +302,10 @@ class Picture:
 
     def __repr__(self) -> str:
         return f"<Picture of {self.film!r} at step {self.film.steps[self.step]}: .svg(), .png(), .save(path)>"
+
+
+def _rows(ax: Any, names: list[str]) -> None:
+    """Names beside the rows, as many as can be read, the first at the top."""
+    each = math.ceil(len(names) / 30)
+    ax.set_yticks(range(0, len(names), each), names[::each])
+    ax.set_ylim(len(names) - 0.5, -0.5)

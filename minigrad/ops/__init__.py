@@ -1,29 +1,6 @@
 """The table of operations: one file per family, one row per operation. Public functions are named as in NumPy."""
 
-from minigrad.ops.conv import (
-    adaptive_avg_pool1d,
-    adaptive_avg_pool2d,
-    adaptive_avg_pool3d,
-    adaptive_max_pool1d,
-    adaptive_max_pool2d,
-    adaptive_max_pool3d,
-    avg_pool1d,
-    avg_pool2d,
-    avg_pool3d,
-    conv1d,
-    conv2d,
-    conv3d,
-    conv_transpose1d,
-    conv_transpose2d,
-    conv_transpose3d,
-    fold,
-    global_avg_pool,
-    global_max_pool,
-    max_pool1d,
-    max_pool2d,
-    max_pool3d,
-    unfold,
-)
+from minigrad.ops.conv import conv1d, conv2d, conv3d, conv_transpose1d, conv_transpose2d, conv_transpose3d
 from minigrad.ops.device import copy, to_device
 from minigrad.ops.elementwise import (
     abs,
@@ -97,6 +74,7 @@ from minigrad.ops.elementwise import (
     trunc,
     where,
 )
+from minigrad.ops.fft import dft, idft, real_dft, real_idft
 from minigrad.ops.index import (
     At,
     argwhere,
@@ -145,6 +123,22 @@ from minigrad.ops.linalg import (
     trace,
     vecdot,
     vector_norm,
+)
+from minigrad.ops.pool import (
+    adaptive_avg_pool1d,
+    adaptive_avg_pool2d,
+    adaptive_avg_pool3d,
+    adaptive_max_pool1d,
+    adaptive_max_pool2d,
+    adaptive_max_pool3d,
+    avg_pool1d,
+    avg_pool2d,
+    avg_pool3d,
+    global_avg_pool,
+    global_max_pool,
+    max_pool1d,
+    max_pool2d,
+    max_pool3d,
 )
 from minigrad.ops.reduce import (
     all,
@@ -199,6 +193,7 @@ from minigrad.ops.shape import (
     triu,
     unstack,
 )
+from minigrad.ops.windows import fold, unfold
 
 __all__ = [
     "At",
@@ -260,6 +255,7 @@ __all__ = [
     "cumulative_prod",
     "cumulative_sum",
     "det",
+    "dft",
     "diag",
     "diagonal",
     "divide",
@@ -285,6 +281,7 @@ __all__ = [
     "greater",
     "greater_equal",
     "hypot",
+    "idft",
     "index_add",
     "index_set",
     "inf",
@@ -340,6 +337,8 @@ __all__ = [
     "put_along_axis",
     "qr",
     "ravel",
+    "real_dft",
+    "real_idft",
     "reciprocal",
     "relu",
     "remainder",

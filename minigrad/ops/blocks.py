@@ -8,13 +8,12 @@ as it stands. Its formula is written once.
 from __future__ import annotations
 
 import functools
-import os
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from contextvars import copy_context
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
+
+from minigrad.threads import share
 
 BLOCK = 262144
 """Elements of a piece that goes by rows, and of the smallest array that is cut: on (4096, 1024) float32 with two threads softmax
@@ -23,9 +22,6 @@ more, for a dozen calls each."""
 PIECE = 32768
 """Elements of a piece of an elementwise function of many passes: the error function on 4 M takes a half of the time of whole arrays.
 One of few passes, which work in one array, gains nothing."""
-THREADS = min(2, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
-"""Pieces are shared between two threads, since NumPy lets go of the interpreter while it computes: 0.7 of the time of one."""
-
 Function = Callable[..., Any]
 
 
@@ -70,31 +66,16 @@ def _by_pieces(f: Function, args: list[Any], cut: list[bool], at_once: int) -> A
     def piece(i: int, j: int) -> Any:
         return f(*(a[i:j] if c else a for a, c in zip(args, cut)))
 
-    def fill(low: int, high: int) -> None:
-        for i in range(low, high, at_once):
-            j = min(i + at_once, high)
-            out[i:j] = piece(i, j)
+    def fill(numbers: Iterator[int]) -> None:
+        for k in numbers:
+            i = (k + 1) * at_once
+            out[i : i + at_once] = piece(i, i + at_once)
 
-    begin = piece(0, min(at_once, rows))
+    begin = piece(0, at_once)
     out = np.empty((rows, *begin.shape[1:]), begin.dtype)
     out[:at_once] = begin
-    if args[0].size < BLOCK or THREADS < 2:
-        fill(at_once, rows)
-        return out
-    middle = at_once + (rows - at_once) // 2
-    other = _pool().submit(copy_context().run, fill, middle, rows)
-    fill(at_once, middle)
-    other.result()
+    share(fill, (rows - 1) // at_once, alone=args[0].size < BLOCK)
     return out
-
-
-@functools.cache
-def _pool() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(1, "minigrad")
-
-
-if hasattr(os, "register_at_fork"):  # threads do not outlive a fork
-    os.register_at_fork(after_in_child=_pool.cache_clear)
 
 
 def reuse(operation: Any, fresh: Any, other: Any) -> Any:

@@ -231,11 +231,11 @@ sinc: Operation = primitive(
 )  # fmt: skip
 
 
-def _bessel(x: Any, order: int) -> Any:
+def _bessel(x: Any, order: int = 0) -> Any:
     """``I_n(x) = mean over t of exp(x cos t) cos(n t)``: the trapezoidal rule on a period converges faster than any power."""
     if order == 0 and np.isrealobj(x):
         return np.i0(x).astype(np.result_type(x.dtype, 0.0), copy=False)
-    t = np.arange(512) * (math.pi / 256)
+    t = backend.namespace(x).arange(512) * (math.pi / 256)
     y = (np.exp(x[..., None] * np.cos(t)) * np.cos(order * t)).sum(-1) / 512
     return y.astype(np.result_type(x.dtype, 0.0), copy=False)
 
@@ -243,7 +243,7 @@ def _bessel(x: Any, order: int) -> Any:
 bessel: Operation = primitive(
     _bessel, lambda g, y, a, n: g * (bessel(a, abs(n - 1)) + bessel(a, n + 1)) * 0.5, needs="a",
     rule=("g * (I_(n-1)(a) + I_(n+1)(a)) / 2",), gate="multiplies by the mean of the neighbouring orders", math="I_n(a)",
-    elementwise=True, name="bessel",
+    name="bessel",
 )  # fmt: skip
 
 
@@ -310,13 +310,13 @@ clip = primitive(
     kink="at a bound the gradient goes to a, as PyTorch's clamp",
     elementwise=True,
 )
-abs = primitive(
+abs: Operation = primitive(
     np.abs, lambda g, y, a: g * sign(a), needs="a", gate="multiplies by the sign", math="|a|", kink="0 at 0", name="abs"
 )  # fmt: skip
 sign: Operation = primitive(np.sign, _zero, math="sign(a)", **_FLAT)
 floor: Operation = primitive(np.floor, _zero, math="floor(a)", **_FLAT)
 ceil = primitive(np.ceil, _zero, math="ceil(a)", **_FLAT)
-trunc = primitive(np.trunc, _zero, math="trunc(a)", **_FLAT)
+trunc: Operation = primitive(np.trunc, _zero, math="trunc(a)", **_FLAT)
 round = primitive(np.rint, _zero, math="round(a), halves to even", name="round", **_FLAT)
 
 # Activations that are primitives because a stable form needs care; the rest are compositions (minigrad.nn.functional).

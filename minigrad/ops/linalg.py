@@ -463,7 +463,7 @@ def _convolve(a: Any, v: Any, mode: str = "full") -> Any:
         >>> mg.convolve(mg.tensor([1.0, 2.0, 3.0]), mg.tensor([1.0, 1.0])).numpy().tolist()
         [1.0, 3.0, 5.0, 3.0]
     """
-    return np.convolve(a, v, mode)
+    return np.convolve(a, v, mode)  # type: ignore[call-overload]
 
 
 def _convolve_rule(g: Any, a: Any, v: Any, mode: str) -> Any:
@@ -476,7 +476,7 @@ def _convolve_rule(g: Any, a: Any, v: Any, mode: str) -> Any:
 
 convolve: Any = primitive(
     _convolve, lambda g, y, a, v, mode: _convolve_rule(g, a, v, mode), lambda g, y, a, v, mode: _convolve_rule(g, v, a, mode),
-    needs="ab", rule=("sum over k of g[k] * b[k - i]", "sum over k of g[k] * a[k - i]"), gate="swap multiplier, summed over shifts",
+    needs=("b", "a"), rule=("sum over k of g[k] * b[k - i]", "sum over k of g[k] * a[k - i]"), gate="swap multiplier, summed over shifts",
     math="sum over i of a[i] * b[k - i]",
 )  # fmt: skip
 

@@ -273,22 +273,20 @@ class Elementwise(Optimizer):
             state.update(self.fresh(data, h))
         if "step" in state:
             state["step"] += 1
+        size = BLOCK if xp is np else max(data.size, 1)
+        if data.size <= size:
+            replace(p, self._whole(data, g, state, h))
+            return
         new = xp.empty(data.shape, dtype=data.dtype)
         out, x, g = new.reshape(-1), data.reshape(-1), g.reshape(-1)
         numbers = {name: value for name, value in state.items() if not hasattr(value, "shape")}
         flat = {name: value.reshape(-1) for name, value in state.items() if name not in numbers}
         written = dict(flat)
-        decay, decoupled = h.get("weight_decay", 0), h.get("decoupled_weight_decay", False)
-        size = BLOCK if xp is np else max(x.size, 1)
         for start in range(0, x.size, size):
             part = slice(start, start + size)
             values, slope = x[part], g[part]
             s = {**numbers, **{name: array[part] for name, array in flat.items()}}
-            if h.get("maximize"):
-                slope = -slope
-            if decay:
-                values, slope = (values * (1 - h["lr"] * decay), slope) if decoupled else (values, slope + decay * values)
-            out[part] = self.update(values, slope, s, h)
+            out[part] = self._piece(values, slope, s, h)
             for name, value in s.items():
                 if name in numbers:
                     state[name] = value
@@ -298,6 +296,29 @@ class Elementwise(Optimizer):
                         written[name] = state[name].reshape(-1)
                     written[name][part] = value
         replace(p, new)
+
+    def _piece(self, p: Any, g: Any, s: State, h: Group) -> Any:
+        decay = h.get("weight_decay", 0)
+        if h.get("maximize"):
+            g = -g
+        if decay:
+            p, g = (p * (1 - h["lr"] * decay), g) if h.get("decoupled_weight_decay") else (p, g + decay * p)
+        return self.update(p, g, s, h)
+
+    def _whole(self, data: Any, g: Any, state: State, h: Group) -> Any:
+        """The step of a parameter that is one piece: the arrays that ``update`` made are taken as they are, if they are its own."""
+        s = {name: value.reshape(-1) if hasattr(value, "shape") else value for name, value in state.items()}
+        given = dict(s)
+        new = self._piece(data.reshape(-1), g.reshape(-1), s, h)
+        taken = [new := own(new, data.dtype, [])]
+        for name, value in s.items():
+            if value is not given.get(name) or name not in given:
+                if hasattr(value, "shape"):
+                    value = own(value, data.dtype, taken)
+                    taken.append(value)
+                    value = value.reshape(data.shape)
+                state[name] = value
+        return new.reshape(data.shape)
 
     def _loaded(self, p: Tensor, group: Group, saved: State) -> State:
         state = self.fresh(p._data, group)
@@ -312,6 +333,12 @@ class Elementwise(Optimizer):
             else:
                 state[name] = backend.to_device(np.asarray(value, p.dtype), p.device)
         return state
+
+
+def own(array: Any, dtype: Any, others: list[Any]) -> Any:
+    """``array``, or a copy where it has another dtype, is a view, so perhaps of a gradient, or is one of ``others``."""
+    fine = array.dtype == dtype and array.base is None and not any(array is other for other in others)
+    return array if fine else array.astype(dtype)
 
 
 def recorded(closure: Closure) -> Any:

@@ -8,6 +8,7 @@ handed in. A mistake is named only where it explains every number.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -17,7 +18,7 @@ import numpy as np
 
 from minigrad import backend, naming
 from minigrad.errors import MinigradError, NotInGraphError, ShapeError
-from minigrad.graph import Absent, Handle, Node, ancestors, fit, pull_back
+from minigrad.graph import Absent, Handle, Node, ancestors, between, fit, pull_back
 
 Array = np.ndarray[Any, Any]
 
@@ -45,6 +46,8 @@ TOLERANCE = {2: (1e-2, 1e-2), 4: (1e-3, 3e-5), 8: (1e-5, 1e-9)}
 """By the bytes of the coarsest dtype: relative to each element, and to the largest number that went into the gradient."""
 EDGES = 400
 """At so many steps at most, the nearest ones, mistakes are looked for."""
+WORK = 100_000
+"""So many rules are run at most to carry what mistakes at other steps would have changed: a second or so."""
 
 
 class Match(NamedTuple):
@@ -216,7 +219,11 @@ class _Graph:
         self.root = root = loss.node
         if gradient is None and loss._data.size != 1:
             raise ShapeError(f"mark: loss has shape {root.shape}; pass gradient=, an array of that shape, or mark a scalar")
-        seed = np.ones(root.shape, root.dtype) if gradient is None else np.asarray(getattr(gradient, "_data", gradient), root.dtype)
+        seed = (
+            np.ones(root.shape, root.dtype)
+            if gradient is None
+            else np.asarray(getattr(gradient, "_data", gradient), root.dtype)
+        )
         self.nodes = sorted(ancestors([root]), key=lambda n: n.order)
         self.uses: dict[Node, list[Edge]] = {node: [] for node in self.nodes}
 
@@ -231,9 +238,9 @@ class _Graph:
         self.names = {n: n.name or labels.get(id(n)) or (n.op.name if n.op else "leaf") for n in self.gradients}
         self.bytes = min(np.dtype(n.dtype).itemsize for n in self.nodes)
 
-    def _pull(self, seeds: dict[Node, Any], targets: Any, watch: Any = None) -> dict[Node, Any]:
+    def _pull(self, seeds: dict[Node, Any], targets: Any, watch: Any = None, wanted: Any = None) -> dict[Node, Any]:
         try:
-            found = pull_back(seeds, self.wanted, retain=True, targets=targets, watch=watch or (lambda *_: None))
+            found = pull_back(seeds, wanted or self.wanted, retain=True, targets=targets, watch=watch or (lambda *_: None))
         except MinigradError as error:
             raise MinigradError(f"mark: {error} If backward has run, pass it retain_graph=True, or mark before it.") from error
         return {node: np.asarray(g) for node, g in found.items()}
@@ -265,13 +272,15 @@ class _Graph:
                     for name, value in here.items():
                         for label, item in naming._items(name, value):
                             if isinstance(item, Handle) and item.node in self.wanted:
-                                seen.setdefault(label, item.node)  # type: ignore[arg-type]
+                                seen.setdefault(label, item.node)
                     if key in seen:
                         break
                 node = seen.get(key)
         if node is None or node not in self.gradients:
             known = ", ".join(sorted(set(self.names.values())))
-            raise NotInGraphError(f"mark: no gradient flows to {key if isinstance(key, str) else 'this tensor'!r}; there are {known}")
+            raise NotInGraphError(
+                f"mark: no gradient flows to {key if isinstance(key, str) else 'this tensor'!r}; there are {known}"
+            )
         return node
 
     def allowed(self, node: Node, hand: Array, rtol: float | None) -> Any:
@@ -308,31 +317,46 @@ class _Graph:
             if same and not any(match.mistake == label for match in found.values()):
                 found[label, hops] = Match(label, step, hops)
 
+        ways: dict[Node, set[Node]] = {}
+        work = WORK
+
+        def carry(parent: Node, delta: Any) -> Any:
+            """What becomes of the gradient of ``node`` if that of ``parent`` is off by ``delta``."""
+            nonlocal work
+            if parent not in ways:
+                ways[parent] = between([parent], [node])
+            work -= len(ways[parent])
+            return true + self._pull({parent: delta.astype(parent.dtype)}, {node}, wanted=ways[parent]).get(node, 0)
+
         with np.errstate(all="ignore"):
             name = self.names[node]
             for label, value in self._whole(node, hand, allowed):
                 try_it(label, value, f"the gradient of {name}", 0)
             for edge, hops in self._steps(node, right):
-                step = f"{edge.node.op.name}, from {self.names[edge.node]} to {self.names.get(edge.parent, 'its operand')}"
-                for label, part in _mutations(edge, len(self.uses[edge.parent])):
-                    part = np.asarray(part)
-                    if edge.parent is node:
-                        others = [e.part for e in self.uses[node] if e is not edge]
-                        if not others or part.shape == true.shape:
-                            try_it(label, sum(others, part), step, hops)
-                    elif part.shape == edge.parent.shape:
-                        delta = (part - edge.part).astype(edge.parent.dtype)
-                        carried = self._pull({edge.parent: delta}, {node}).get(node)
-                        if carried is not None:
-                            try_it(label, true + carried, step, hops)
+                parent, uses = edge.parent, self.uses[edge.parent]
+                if parent is not node and work < 0:
+                    continue
+                step = f"{edge.node.op.name}, from {self.names[edge.node]} to {self.names[parent]}"
+                for label, part in _mutations(edge, len(uses)):
+                    if parent is not node and part.shape == parent.shape:
+                        try_it(label, carry(parent, part - edge.part), step, hops)
+                    elif parent is node and (len(uses) == 1 or part.shape == true.shape):
+                        try_it(label, sum((e.part for e in uses if e is not edge), part), step, hops)
+                if parent is not node and len(uses) > 1 and (len(uses) > 2 or edge is uses[-1]):
+                    try_it(
+                        "overwritten",
+                        carry(parent, edge.part - self.gradients[parent]),
+                        f"the gradient of {self.names[parent]}",
+                        hops,
+                    )
+            if all(match.mistake in ("exchanged", "factor") for match in found.values()):
+                for edge in self.uses[node]:
+                    others = [e.part for e in self.uses[node] if e is not edge]
+                    for part in itertools.islice(self._other_values(edge), max(0, work) // 100):
+                        work -= 10
+                        try_it("operand", sum(others, part), f"{edge.node.op.name}, to {name}", 0)
         if hand.shape != true.shape and not any(match.mistake == "shape" for match in found.values()):
             found["shape", 0] = Match("shape", f"{name}: {hand.shape} instead of {true.shape}", 0)
-            if not found:
-                for edge, hops in self._steps(node, right)[:8]:
-                    for part in self._other_values(edge):
-                        if edge.parent is node:
-                            others = [e.part for e in self.uses[node] if e is not edge]
-                            try_it("operand", sum(others, part), f"{edge.node.op.name}, to {name}", hops)
         return sorted(found.values(), key=lambda m: (m.mistake in ("factor", "shape"), m.hops, order.index(m.mistake)))
 
     def _steps(self, node: Node, right: set[Node]) -> list[tuple[Edge, int]]:
@@ -364,14 +388,14 @@ class _Graph:
             yield "shape", true.reshape(hand.shape)
         yield "sign", -true
         if len(uses) > 1:
-            for edge in uses:
+            for edge in uses if len(uses) > 2 else uses[-1:]:  # with `=`, the last of the backward pass is what remains
                 yield "overwritten", edge.part
             for edge in uses:
                 yield "branch", sum(e.part for e in uses if e is not edge)
             for label in ("upstream", "local"):
                 changed = [dict(_mutations(edge, 1)).get(label) for edge in uses]
                 if all(part is not None for part in changed):
-                    yield label, sum(changed)  # type: ignore[arg-type]
+                    yield label, sum(changed)
         yield from self._ratio(true, hand)
         for other, value in self.gradients.items():
             if other is not node and value.shape == true.shape and value.size and not all(e.part is value for e in uses):

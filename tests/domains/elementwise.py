@@ -63,6 +63,12 @@ DOMAINS: dict[str, Domain] = {
     "positive": Domain((ANY,)),
     "square": Domain((ANY,)),
     "sqrt": Domain((POSITIVE,)),
+    # NumPy has no complex cbrt, fmod and logaddexp2.
+    "cbrt": Domain((OFF_ZERO,), analytic=False),
+    "fmod": Domain((DIVIDEND, DIVISOR), analytic=False),
+    "logaddexp2": Domain((ANY, ANY), analytic=False),
+    "sinc": Domain((ANY,), (Case(((0,),)), Case(((2, 3),)))),
+    "bessel": Domain((ANY,), (Case(((2, 3),)), Case(((4,),), {"order": 2}), Case(((),), {"order": 1}))),
     "reciprocal": Domain((OFF_ZERO,)),
     "power": Domain((POSITIVE, ANY)),
     "remainder": Domain((DIVIDEND, DIVISOR), analytic=False),

@@ -59,6 +59,13 @@ DOMAINS: dict[str, Domain] = {
             (",ij->ij", (), (2, 3)), ("ij,jk->ik", (1, 1), (1, 1)), ("ij,jk->ik", (0, 3), (3, 2)), ("ij,jk->ik", (2, 0), (0, 3)),
         ),
     ),
+    "convolve": Domain(
+        (Operand(), Operand()),
+        tuple(
+            Case(((n,), (m,)), {"mode": mode}) for n, m in ((5, 3), (2, 4), (1, 1)) for mode in ("full", "same", "valid")
+        ),
+        analytic=False,
+    ),
     "cross": Domain(
         (ANY, ANY),
         (*_shapes(((3,), (3,)), ((4, 3), (3,)), ((1, 3), (4, 3)), ((0, 3), (0, 3))), Case(((3, 4), (3, 4)), {"axis": 0})),

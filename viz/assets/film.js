@@ -4,7 +4,7 @@
 
 const $ = (id) => document.getElementById(id);
 const film = JSON.parse($("data").textContent);
-const INPUT = -1, LOSS = -2, BOX = { width: 148, height: 66, gap: 30, lane: 42, left: 26 };
+const INPUT = -1, LOSS = -2, BOX = { width: 148, height: 66, gap: 30, lane: 36, left: 26 };
 const still = matchMedia("(prefers-reduced-motion: reduce)"), night = matchMedia("(prefers-color-scheme: dark)");
 const state = { step: film.steps.length - 1, layer: 0, time: 0, measure: "gradient", level: film.start, timer: 0 };
 
@@ -72,6 +72,8 @@ function condition(l, step = state.step) {
     if (g > film.exploding * last) return "exploding";
     if (g < film.vanishing * last) return "vanishing";
   }
+  const back = l.through?.[step].filter(finite) ?? [];
+  if (back[0] > 0 && back[0] < film.vanishing * Math.max(...back)) return "vanishing";
   if (value(l, step, "dead") >= film.share) return "dead";
   return value(l, step, "saturated") >= film.share ? "saturated" : "";
 }
@@ -108,9 +110,9 @@ function layout() {
     if (column && next) { head = [to.x + to.width / 2, to.y + (b < 0 ? 12 : -1), "down"]; path = `M${from.x + from.width / 2} ${from.y + BOX.height - (a < 0 ? 13 : 0)}V${head[1] - 6}`; }
     else if (column) { head = [to.x + to.width + 1, to.y + mid - 14, "left"]; path = `M${out} ${from.y + mid + 14}H${width - 6 - 8 * lane}V${head[1]}H${head[0] + 6}`; }
     else if (next && to.line === from.line) path = `M${out} ${from.y + mid}H${to.x - 6}`;
-    else if (next) path = `M${out} ${from.y + mid}H${width - 18}V${to.y - 34}H8V${to.y + mid}H${to.x - 6}`;
+    else if (next) path = `M${out} ${from.y + mid}H${width - 18}V${to.y - 29}H8V${to.y + mid}H${to.x - 6}`;
     else {
-      const over = (y, k) => y - 10 - 8 * k, far = from.line !== to.line;
+      const over = (y, k) => y - 9 - 7 * k, far = from.line !== to.line;
       head = [to.x + 14, to.y - 1, "down"];
       path = `M${out - 14} ${from.y}V${over(from.y, far ? 2 : lane)}${far ? `H${width - 8}V${over(to.y, 2)}` : ""}H${head[0]}V${head[1] - 6}`;
     }
@@ -184,7 +186,7 @@ function cells(c, box, rows, measure, row) {
   rows.forEach((numbers, r) => numbers.forEach((x, k) => {
     c.fillStyle = css(colour(x, measure));
     const [x0, x1, y0, y1] = [box.left + k * wide, box.left + (k + 1) * wide, box.top + r * tall, box.top + (r + 1) * tall].map(Math.round);
-    c.fillRect(x0, y0, x1 - x0, Math.max(1, y1 - y0 - (tall > 6)));
+    c.fillRect(x0, y0, x1 - x0, Math.max(1, y1 - y0 - (tall > 12)));
   }));
   c.strokeStyle = theme("ink");
   c.lineWidth = 1.5;
@@ -264,11 +266,11 @@ function one() {
   curve("curve", l.values[state.measure], `${film.measures[state.measure].name} of ${l.name} by training step`);
   $("times").hidden = !l.through;
   if (!l.through) return;
-  $("through-heading").textContent = `Gradient by time step (first at the top)`;
+  $("through-heading").textContent = `Gradient by time step: white ${short(film.measures.through.middle, 2)}, darkest blue ${short(film.measures.through.middle * 10 ** -film.measures.through.decades, 1)}`;
   const b = board("through");
   if (!b) return;
   const rows = Array.from({ length: l.time }, (_, t) => l.through.map((column) => column[t])), box = { left: 56, right: b.width - 8, top: 4, bottom: b.height - 24 };
-  cells(b.c, box, rows, "gradient", state.time);
+  cells(b.c, box, rows, "through", state.time);
   write(b.c, "0", box.left - 6, box.top + 7, "right", theme("faint"));
   write(b.c, String(l.time - 1), box.left - 6, box.bottom - 7, "right", theme("faint"));
   write(b.c, "time", box.left - 6, (box.top + box.bottom) / 2, "right", theme("faint"));
@@ -388,7 +390,7 @@ $("title").textContent = film.title || `Gradient flow through ${film.model}`;
 const ends = film.loss.filter(finite);
 $("subtitle").textContent = [`${film.kept} training steps`, `${film.levels.at(-1).shown.length} layers`, ends.length ? `loss ${short(ends[0])} \u2192 ${short(film.loss.at(-1))}` : ""].filter(Boolean).join(" \u00b7 ");
 for (const [key, { name }] of Object.entries(film.measures)) {
-  if (film.layers.some((l) => l.values[key].some((x) => !missing(x)))) $("measure").append(h("option", { value: key }, name));
+  if (film.layers.some((l) => l.values[key]?.some((x) => !missing(x)))) $("measure").append(h("option", { value: key }, name));
 }
 if (![...$("measure").options].some((o) => o.value === state.measure)) state.measure = $("measure").options[0]?.value ?? "gradient";
 film.levels.forEach(({ shown: rows }, k) => $("detail").append(h("option", { value: k }, `${rows.length} ${rows.length === 1 ? "box" : "boxes"}`)));
