@@ -24,7 +24,7 @@ class Functions:
 
     def __init__(self, xp: Any) -> None:
         self.xp = xp
-        for name in ("tanh", "exp", "sum", "mean", "matmul", "reshape", "transpose", "stack"):
+        for name in ("tanh", "exp", "sum", "mean", "matmul", "reshape", "transpose"):
             if not hasattr(self, name):
                 setattr(self, name, getattr(xp, name))
 
@@ -57,6 +57,9 @@ class Functions:
     def linear(self, x: Any, weight: Any, bias: Any) -> Any:
         return self.xp.matmul(x, weight.T) + bias
 
+    def over(self, step: Any, h: Any, xs: Any) -> Any:
+        return self.xp.stack(unrolled(step, h, xs))
+
     def split(self, x: Any, n: int) -> Any:
         size = x.shape[-1] // n
         return [x[..., k * size : (k + 1) * size] for k in range(n)]
@@ -73,6 +76,15 @@ class Functions:
         top = self.xp.max(scores, axis=1, keepdims=True)
         log_sum = self.xp.log(self.xp.sum(self.xp.exp(scores - top), axis=1)) + self.xp.reshape(top, (-1,))
         return self.xp.mean(log_sum - self.xp.sum(scores * np.eye(scores.shape[1], dtype=np.float32)[labels], axis=1))
+
+
+def unrolled(step: Callable[[Any, Any], Any], h: Any, xs: Any) -> list[Any]:
+    """The states after each step over the first axis."""
+    states = []
+    for t in range(xs.shape[0]):
+        h = step(h, xs[t])
+        states.append(h)
+    return states
 
 
 def form(work: Workload) -> Callable[..., Any]:
@@ -119,6 +131,9 @@ def jax(work: Workload, threads: int) -> Case:
         def conv(self, x: Any, weight: Any, bias: Any, padding: int) -> Any:
             y = jax.lax.conv_general_dilated(x, weight, (1, 1), [(padding, padding)] * 2)
             return y if bias is None else y + bias.reshape(-1, 1, 1)
+
+        def over(self, step: Any, h: Any, xs: Any) -> Any:
+            return jax.lax.scan(lambda h, x: (step(h, x),) * 2, h, xs)[1]
 
         def cross_entropy(self, scores: Any, labels: Any) -> Any:
             return -jnp.take_along_axis(jax.nn.log_softmax(scores), labels[:, None], 1).mean()
@@ -252,12 +267,13 @@ def chainer(work: Workload, threads: int) -> Case:
 
     F = SimpleNamespace(
         tanh=cf.tanh, sigmoid=cf.sigmoid, relu=cf.relu, sum=cf.sum, mean=cf.mean, mse=cf.mean_squared_error,
-        matmul=cf.matmul, reshape=cf.reshape, transpose=cf.transpose, stack=cf.stack, cross_entropy=cf.softmax_cross_entropy,
+        matmul=cf.matmul, reshape=cf.reshape, transpose=cf.transpose, cross_entropy=cf.softmax_cross_entropy,
         exact_gelu=lambda x: 0.5 * x * (1 + cf.erf(x * 0.5**0.5)),
         gelu=lambda x: 0.5 * x * (1 + cf.tanh(0.7978845608 * (x + 0.044715 * x * x * x))),
         softmax=lambda x: cf.softmax(x, axis=-1),
         linear=lambda x, weight, bias: cf.linear(x, weight, bias, n_batch_axes=x.ndim - 1),
         split=lambda x, n: cf.split_axis(x, n, -1),
+        over=lambda step, h, xs: cf.stack(unrolled(step, h, xs)),
         layer_norm=layer_norm,
         batch_norm=lambda x, weight, bias: cf.batch_normalization(x, weight, bias, eps=1e-5),
         conv=lambda x, weight, bias, padding: cf.convolution_2d(x, weight, bias, pad=padding),

@@ -129,7 +129,7 @@ def plot(found: Found, path: str) -> None:
     every = [w["rows"][n][k] for w in works for n in names if n in w["rows"] for k in ("low", "high")]
     limits = min([0.5, *every]) / 3, max([2.0, *every]) * 2.2  # room for the figures
     rows, columns = -(-len(works) // COLUMNS), min(COLUMNS, len(works))
-    figure = Figure(figsize=(1.5 + 3.7 * columns, 1.0 + rows * (0.55 + 0.16 * len(names))), layout="constrained")
+    figure = Figure(figsize=(max(8, 1.5 + 3.7 * columns), 1.0 + rows * (0.55 + 0.16 * len(names))), layout="constrained")
     FigureCanvasAgg(figure)
     panels = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).ravel()
     for panel in panels[len(works) :]:

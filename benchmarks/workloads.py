@@ -185,14 +185,14 @@ def sequence(F: Any, model: Any, x: Any, target: Any) -> Any:
 
 def plain_gru(F: Any, p: Any, x: Any, target: Any) -> Any:
     """Cho et al. 2014 as PyTorch has it: the product with all inputs at once, then the steps."""
-    gates, h, outputs = F.linear(x, p["weight_ih_l0"], p["bias_ih_l0"]), target[0] * 0, []
-    for t in range(target.shape[0]):
-        (xr, xz, xn), (hr, hz, hn) = F.split(gates[t], 3), F.split(F.linear(h, p["weight_hh_l0"], p["bias_hh_l0"]), 3)
+
+    def step(h: Any, gates: Any) -> Any:
+        (xr, xz, xn), (hr, hz, hn) = F.split(gates, 3), F.split(F.linear(h, p["weight_hh_l0"], p["bias_hh_l0"]), 3)
         z = F.sigmoid(xz + hz)
         n = F.tanh(xn + F.sigmoid(xr + hr) * hn)
-        h = n + z * (h - n)
-        outputs.append(h)
-    return F.mse(F.stack(outputs), target)
+        return n + z * (h - n)
+
+    return F.mse(F.over(step, target[0] * 0, F.linear(x, p["weight_ih_l0"], p["bias_ih_l0"])), target)
 
 
 def block(dropout: float) -> Callable[[Any], Any]:

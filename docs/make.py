@@ -24,6 +24,7 @@ FAMILIES = {
     "linalg": "Linear algebra",
     "fft": "Fourier transforms",
     "conv": "Convolution and pooling",
+    "fused": "Fused compositions",
     "device": "Copies and devices",
 }
 EXAMPLES = (

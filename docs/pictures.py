@@ -120,7 +120,7 @@ def multihead_attention() -> Any:
     """Multi-head self-attention, operation by operation."""
     x = mg.random.normal((2, 5, 8))
     attention = nn.MultiheadAttention(8, 2, batch_first=True)
-    output, weights = attention(x, x, x)
+    output, _ = attention(x, x, x)
     loss = mg.mean(output**2)
     loss.backward()
     return viz.draw(loss, show="op,shape", edges="none", rankdir="TB", title="Multi-head attention")

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 import minigrad as mg
+from examples.plotting import save
 from minigrad import nn, optim, viz
 
 STEPS, SYMBOLS, HIDDEN, BATCH, OPEN = 30, 4, 24, 32, 1.5
@@ -62,11 +63,11 @@ def reach(film: viz.Film) -> np.ndarray:
     return np.asarray(through[:, 0] / through[:, -1])
 
 
-def main(path: str | Path = "out/gradient_film.png", seed: int = 0, steps: int = 400) -> dict[str, float]:
-    """Train, check, draw; return what was found."""
+def main(path: str | Path = "out/gradient_film.png", seed: int = 0, page: str | Path | None = None) -> dict[str, float]:
+    """Train, check, draw, and write a ``page``; return what was found."""
     found = {}
     for name, bias in (("half open", 0.0), ("open", OPEN)):
-        film = train(bias, steps, seed)
+        film = train(bias, 400, seed)
         found[f"{name}: loss"] = float(film.loss[-20:].mean())
         found[f"{name}: reach at first"] = float(np.median(reach(film)[:20]))
         found[f"{name}: reach at last"] = float(np.median(reach(film)[-20:]))
@@ -77,12 +78,12 @@ def main(path: str | Path = "out/gradient_film.png", seed: int = 0, steps: int =
     assert found["half open: loss"] > 1.3, "something was learned without a gradient"
     assert found["open: reach at first"] < 0.1 < found["open: reach at last"], "the gradient did not work its way back"
     assert found["open: loss"] < 0.5, f"the loss is {found['open: loss']:.2g}: the first symbol is not remembered"
-    path, title = Path(path), "A GRU learns to remember its first symbol: the gradient works its way back through time"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    film.save(path.with_suffix(".html"), title)
-    film.draw(step=int(np.argmax(reach(film) > 0.1)), title=title).save(path)
+    title = "A GRU learns to remember its first symbol: the gradient works its way back through time"
+    save(film.draw(step=int(np.argmax(reach(film) > 0.1)), title=title).figure(), path)
+    if page is not None:
+        film.save(page, title)
     return found
 
 
 if __name__ == "__main__":
-    main()
+    main(page="out/gradient_film.html")

@@ -112,7 +112,8 @@ class Complex:
         re, im = _parts(other)
         if im is _NONE:
             return Complex(self.real / re, self.imag / re)
-        return self * Complex(re, -im) / (re * re + im * im)
+        scaled: Complex = self * Complex(re, -im) / (re * re + im * im)
+        return scaled
 
     def __rsub__(self, other: Any) -> Any:
         return -self + other

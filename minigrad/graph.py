@@ -19,7 +19,7 @@ from typing import Any, NamedTuple, NoReturn
 import numpy as np
 
 from minigrad import naming
-from minigrad.errors import FreedGraphError, MinigradError, ShapeError
+from minigrad.errors import DtypeError, FreedGraphError, MinigradError, ShapeError
 
 OFF, GRAD, ALL, TRACE, TRACE_OFF = range(5)
 """What is recorded: nothing; what asks for gradients; everything, with all values; everything, for a compiled step, outside and
@@ -356,6 +356,11 @@ def fit(part: Any, node: Node, i: int) -> Any:
             )
         stretched = (extra + k for k, n in enumerate(shape) if n == 1 and part.shape[extra + k] != 1)
         part = part.sum(axis=(*range(extra), *stretched)).reshape(shape)
+    if part.dtype.kind == "c" != parent.dtype.kind:
+        raise DtypeError(
+            f"{node.op.name} made complex numbers of a real tensor that requires a gradient, and gradients of complex tensors are not "
+            f"supported: keep real and imaginary parts as two tensors (minigrad.fft.Complex)."
+        )
     return part if part.dtype == parent.dtype else part.astype(parent.dtype)
 
 

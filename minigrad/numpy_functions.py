@@ -101,6 +101,19 @@ def _call(function: Function, signature: inspect.Signature, arguments: dict[str,
     return function(*bound.args, **bound.kwargs)
 
 
+def _ordered(like: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
+    return {name: values[name] for name in like}
+
+
+def _shape(v: Any) -> tuple[int, ...]:
+    return tuple(v.shape) if hasattr(v, "shape") else np.shape(v)
+
+
+def _blank(v: Any) -> Any:
+    """Something of the shape and dtype of ``v``, whose values nobody reads."""
+    return np.zeros(v.shape, v.dtype) if hasattr(v, "shape") else v
+
+
 def moves(function: Function, *names: str) -> Function:
     """``function`` on Tensors, where all that it does is to move, copy or drop elements of the arguments called ``names``.
 
@@ -109,16 +122,18 @@ def moves(function: Function, *names: str) -> Function:
 
     def moved(*args: Any, **kwargs: Any) -> Any:
         signature, bound = _arguments(function, args, kwargs)
-        plain = _call(function, signature, raw(bound))
+        rest = {name: raw(value) for name, value in bound.items() if name not in names}
+        blank = {name: _mapped(bound[name], _blank) for name in names if name in bound}
+        plain = _call(function, signature, _ordered(bound, rest | blank))
         operands = [v for name in names if name in bound for v in _leaves(bound[name])]
-        start = itertools.accumulate([1, *(np.size(raw(v)) for v in operands)])
+        start = itertools.accumulate([1, *(math.prod(_shape(v)) for v in operands)])
 
         def positions(v: Any) -> Any:
             first = next(start)
-            shape = np.shape(raw(v))
+            shape = _shape(v)
             return np.arange(first, first + math.prod(shape)).reshape(shape)
 
-        at = {name: _mapped(bound[name], positions) if name in names else raw(value) for name, value in bound.items()}
+        at = _ordered(bound, rest | {name: _mapped(bound[name], positions) for name in names if name in bound})
         pool = _pool(operands)
         found = _call(function, signature, at)
 

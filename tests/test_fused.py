@@ -33,11 +33,6 @@ def composed_gru(x: Any, u: Any, h: Any) -> Any:
     return n + z * (h - n)
 
 
-def composed_lstm_state(x: Any, c: Any) -> Any:
-    i, f, g, _ = ops.split(x, 4, -1)
-    return ops.sigmoid(f) * c + ops.sigmoid(i) * ops.tanh(g)
-
-
 PAIRS: dict[str, tuple[Any, Any, list[Any]]] = {
     "linear": (fused.linear, lambda x, w, b: ops.matmul(x, ops.transpose(w)) + b, [numbers(2, 3, 4), numbers(5, 4), numbers(5)]),
     "softmax_cross_entropy": (
@@ -57,10 +52,6 @@ PAIRS: dict[str, tuple[Any, Any, list[Any]]] = {
     "silu": (fused.silu, lambda x: x * ops.sigmoid(x), [numbers(4, 5)]),
     "softmax": (ops.softmax, lambda x: ops.exp(x) / ops.sum(ops.exp(x), -1, True), [numbers(4, 5)]),
     "gru_gates": (fused.gru_gates, composed_gru, [numbers(3, 6), numbers(3, 6), numbers(3, 2)]),
-    "lstm_state": (fused.lstm_state, composed_lstm_state, [numbers(3, 8), numbers(3, 2)]),
-    "lstm_output": (
-        fused.lstm_output, lambda x, c: ops.sigmoid(ops.split(x, 4, -1)[3]) * ops.tanh(c), [numbers(3, 8), numbers(3, 2)]
-    ),
 }  # fmt: skip
 TOLERANCE = {"float64": 1e-12, "float32": 2e-5, "float16": 3e-2}
 

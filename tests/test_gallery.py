@@ -116,7 +116,7 @@ def test_no_arrow_runs_through_the_name_of_a_frame(picture):
 
 @pytest.mark.parametrize("picture", OWN, ids=pictures.name)
 def test_the_code_shown_runs_by_itself(picture):
-    exec("\n".join([*pictures.IMPORTS, pictures.code(picture)]), {"__name__": "a_program"})  # noqa: S102
+    exec("\n".join([*pictures.IMPORTS, pictures.code(picture)]), {"__name__": "a_program"})
 
 
 def test_the_page_is_up_to_date():

@@ -359,6 +359,32 @@ def test_arithmetic_of_pairs_is_numpys(call: str) -> None:
     assert_allclose(got.detach().numpy(), expected, atol=1e-14)
 
 
+def test_complex_numbers_of_a_real_leaf_are_refused_not_differentiated_wrongly() -> None:
+    x = leaf([1.0, 2.0])
+    with pytest.raises(mg.DtypeError, match="gradients of complex tensors are not supported"):
+        mg.sum(mg.abs(x * 1j)).backward()
+    with pytest.raises(mg.DtypeError, match="gradients of complex tensors are not supported"):
+        np.exp(1j * x)
+
+
+@pytest.mark.parametrize(
+    "call",
+    ["np.linalg.norm(x)", "np.sum(np.abs(np.fft.rfft(x)) ** 2)", "np.sum(np.sort(x)[:, 1])", "np.var(x)", "np.sum(np.tril(x) ** 2)", "np.sum(np.pad(x, 1) ** 2)", "np.sum(np.concatenate([x, x]) ** 2)",
+     "np.sum(np.logaddexp.reduce(x, axis=1))", "np.sum(np.multiply.outer(x, x))", "np.sum(np.insert(x, 1, 2.0, axis=0) ** 2)"],
+)  # fmt: skip
+def test_a_step_of_numpy_functions_compiles(call: str) -> None:
+    def step(x: Any) -> Any:
+        y = eval(call, {"np": np, "x": x})
+        return y, *mg.gradients(y, [x])
+
+    compiled = mg.compile(step)
+    x = leaf(arrays()["x"])
+    for value in (arrays()["x"], arrays()["y"]):
+        x.data = value
+        for ours, eager in zip(compiled(x), step(x)):
+            assert_allclose(ours.detach().numpy(), eager.detach().numpy())
+
+
 # Misuse
 @pytest.mark.parametrize(
     ("call", "told"),

@@ -67,7 +67,7 @@ DIFFERENTIABLE = [name for name in ROWS if any(rule is not None for rule in TABL
 @pytest.mark.parametrize("name", DIFFERENTIABLE)
 def test_the_program_of_every_operation_gives_the_same_bits(name, dtype):
     checked = 0
-    few = 2 if dtype == np.float32 else None
+    few = 1 if dtype == np.float32 else None
     for f, kinds, arrays, params in itertools.islice(cases(name), few):
         tensors = []
         for operand, value in zip(kinds, arrays):

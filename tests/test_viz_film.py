@@ -422,7 +422,7 @@ def test_pictures(tmp_path):
 
 def test_the_example_shows_a_gradient_that_works_its_way_back(tmp_path):
     pytest.importorskip("matplotlib", reason="pictures of films need Matplotlib: pip install 'minigrad[examples]'")
-    found = gradient_film.main(tmp_path / "film.png")
+    found = gradient_film.main(tmp_path / "film.png", page=tmp_path / "film.html")
     assert found["open: loss"] < 0.5 < 1.3 < found["half open: loss"]
     assert (tmp_path / "film.png").read_bytes().startswith(b"\x89PNG")
     assert "works its way back" in (tmp_path / "film.html").read_text()

@@ -174,6 +174,15 @@ def test_patterns_fold_modules(pattern):
     assert r[r.output].op == "sum"
 
 
+def test_patterns_alone_roll_nothing_that_fits():
+    cell, h = nn.GRUCell(3, 4), mg.zeros((2, 4))
+    for x in data(3, 2, 3):
+        h = cell(x, h)
+    r = check(h.sum(), fold=["GRUCell"])
+    assert [(g.type, g.repeat) for g in boxes(r)] == [("GRUCell", 1)] * 3
+    assert not frames(r)
+
+
 def test_folding_can_be_switched_off():
     model = nn.TransformerEncoder(nn.TransformerEncoderLayer(8, 2, 16), 3)
     y = model(data(5, 2, 8)).sum()

@@ -87,6 +87,21 @@ def mistake():
         return error
 
 
+def rolled():
+    """Time steps in a loop, a block that repeats, a chain, folded modules: all kinds of boxes and frames."""
+    mg.manual_seed(0)
+    cell, stack = nn.GRUCell(3, 4), nn.Sequential(*[nn.Sequential(nn.Linear(4, 4), nn.Tanh()) for _ in range(6)])
+    h = mg.zeros((2, 4))
+    for x in mg.random.normal((20, 2, 3)):
+        h = cell(x, h)
+    y = stack(h)
+    for _ in range(200):
+        y = mg.sin(mg.tanh(y))
+    loss = mg.sum(y)
+    loss.backward()
+    return loss
+
+
 SCENES = {
     "figure_13": lambda: viz.draw(figure_13()),
     "figure_13_top_to_bottom": lambda: viz.draw(figure_13(), rankdir="TB", title="The sigmoid <circuit>"),
@@ -104,6 +119,8 @@ SCENES = {
     "odd_arrays_histogram": lambda: viz.draw(odd_arrays(), arrays="histogram"),
     "modules": lambda: viz.draw(modules()[0], show="op,value,gradient,module"),
     "mistake": lambda: viz.draw(mistake()),
+    "rolled": lambda: viz.draw(rolled(), title="Rolled"),
+    "rolled_left_to_right": lambda: viz.draw(rolled(), rankdir="LR", depth=1),
 }
 
 
@@ -270,6 +287,51 @@ def test_legend_has_only_what_occurs():
     assert "above zero" not in viz.draw(figure_13(), backward=False).source
 
 
+def test_the_legend_explains_what_is_folded_and_only_that():
+    source = viz.draw(rolled()).source
+    for word in ("time steps, one shown", "equal pieces, one shown", "n: n of them", "frame: module", "handed to the next"):
+        assert word in source
+    assert "folded module" not in source
+    assert "folded module" in viz.draw(modules()[0], depth=0).source
+    assert "folded module" not in viz.draw(modules()[0]).source
+    assert "frame: module" not in viz.draw(mlp()).source
+    assert "handed to the next" not in viz.draw(mlp()).source
+
+
+def test_a_long_note_or_title_does_not_stretch_the_legend():
+    def widths(title):
+        layout = json.loads(dot.render(tikz.hinted(viz.draw(figure_11(), title=title).source), "json"))
+        places = {text: place for text, place in texts(layout)}
+        return places["operation"][0] - places["asks for a gradient"][0]
+
+    assert widths("long " * 40) == pytest.approx(widths("f"), abs=20)
+
+
+def test_widths_of_bundles_are_measured_with_those_of_arrows():
+    loss = rolled()
+    r = viz.draw(loss).records
+    look = boxes.Look().fitted(r)
+    assert look.largest >= max(b.norm for b in r.bundles if b.norm is not None and not b.lag)
+    drawn = [float(w) for w in re.findall(r" -> .*penwidth=([\d.]+) class", viz.draw(loss).source)]
+    assert max(drawn) == boxes.THICK
+    assert len(set(drawn)) > 3
+
+
+def test_modules_in_a_row_are_drawn_in_a_row():
+    """Frames that share no layer: an arrow into a frame is as long as what stands before its end inside."""
+    model = nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 4), nn.Tanh(), nn.Linear(4, 2))
+    loss = mg.mean(model(mg.ones((2, 3))))
+    layout = json.loads(dot.render(tikz.hinted(viz.draw(loss, rankdir="LR").source), "json"))
+    frames = [o for o in layout["objects"] if o["name"].startswith("cluster") and "subgraphs" not in o]
+    spans = sorted((float(x), float(w)) for x, _, w, _ in (o["bb"].split(",") for o in frames))
+    assert len(spans) == 5
+    assert all(end < start for (_, end), (start, _) in zip(spans, spans[1:]))
+    used = [
+        box(o)[1::2] for o in layout["objects"] if "pos" in o and o["name"] in {e.target for e in viz.draw(loss).records.edges}
+    ]
+    assert max(low for low, _ in used) < min(high for _, high in used), "one line crosses all operations"
+
+
 # What a box says
 def test_show():
     loss, _ = modules()
@@ -413,6 +475,22 @@ def test_pictures_stand_for_large_arrays_only(arrays):
     assert viz.draw(mlp(), arrays=arrays).source != viz.draw(mlp()).source
 
 
+def test_arrays_of_a_crowded_drawing_are_told_by_their_norms():
+    x = leaf(np.arange(12.0).reshape(3, 4) / 12, name="x")
+    y = x
+    for _ in range(boxes.CROWDED):
+        y = mg.sin(y)
+    loss = mg.sum(y)
+    loss.backward()
+    source = viz.draw(loss, fold=False).source
+    assert f">norm {fmt.norm(x.numpy())}</FONT>" in source
+    assert "norm" not in viz.draw(loss, fold=False, arrays="summary", edges="none").source.partition("subgraph")[0].replace(
+        "its norm", ""
+    )
+    small = viz.draw(mg.sum(x * 2.0), arrays="norm").source
+    assert f">norm {fmt.norm(x.numpy() * 2)}</FONT>" in small
+
+
 # Mermaid
 NODE = re.compile(r'\s+(\w+)(\(\[|\[\[|\[|\()"([^"\n]*)"(\]\)|\]\]|\]|\)):::(\w+)')
 LINK = re.compile(r'\s+(\w+) -->(?:\|"([^"\n]*)"\|)? (\w+)')
@@ -545,7 +623,7 @@ def test_tikz_scales_what_is_longer_than_tex_can_measure():
 
 
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="needs pdflatex")
-@pytest.mark.parametrize("scene", ["figure_13_top_to_bottom", "broken", "modules", "mistake"])
+@pytest.mark.parametrize("scene", ["figure_13_top_to_bottom", "broken", "modules", "mistake", "rolled"])
 def test_tikz_compiles(scene, tmp_path):
     SCENES[scene]().save(tmp_path / "figure.tex")
     done = subprocess.run(
@@ -577,6 +655,15 @@ def test_save_names_the_formats(tmp_path):
         ValueError, match=r"cannot write 'f\.jpeg'.*\.svg, \.png, \.pdf, \.dot, \.gv, \.mmd, \.tex, \.txt, \.html"
     ):
         viz.draw(figure_11()).save(tmp_path / "f.jpeg")
+
+
+def test_a_page_of_a_drawing_is_the_player():
+    page = viz.draw(figure_11(), title="mine").html()
+    assert "<title>mine</title>" in page
+    with pytest.raises(ValueError, match=r"folded; use viz\.player\(t\)"):
+        viz.draw(rolled()).html()
+    with pytest.raises(ValueError, match=r"use viz\.player"):
+        viz.Drawing("digraph g {\n}\n").html()
 
 
 def test_text():

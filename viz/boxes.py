@@ -18,7 +18,7 @@ from minigrad.viz.records import Edge, Records, Value
 
 Edges = Literal["contribution", "local", "both", "none"]
 Flow = Literal["both", "forward", "backward"]
-Arrays = Literal["summary", "heatmap", "histogram"]
+Arrays = Literal["summary", "heatmap", "histogram", "norm"]
 SHOW = "op,gate,shape,dtype,value,gradient"
 SHOWN = (*SHOW.split(","), "module", "line")
 """What a box can say beside its name."""
@@ -47,6 +47,8 @@ ARROWS = {
     "zero": ("zero", LINE, "dotted"),
     "nonfinite": ("NaN or infinite", f"{INK}:{INK}", "solid"),
 }
+CROWDED = 60
+"""In a drawing of more values, arrays are told by their norms, unless asked for otherwise: one line instead of five."""
 THIN, THICK, DECADES = 0.8, 2.8, 4
 """The width of an arrow, in points: THICK for the largest contribution of the drawing, THIN for one DECADES orders below it."""
 CLEAR = '<FONT POINT-SIZE="4">&#160;</FONT>'
@@ -69,15 +71,16 @@ class Look:
     title: str = ""
     show: frozenset[str] = frozenset(SHOW.split(","))
     flow: Flow = "both"
-    arrays: Arrays = "summary"
+    arrays: Arrays | None = None
     largest: float = 0.0
     labels: Mapping[tuple[str, int], str] = field(default_factory=dict)
 
     def fitted(self, r: Records) -> Look:
-        """This look, with the widths of arrows measured against the largest contribution among the records."""
+        """This look, with the widths of arrows measured against the largest contribution among the records, and arrays as fits."""
         norms = [norm(e.contribution) for e in r.edges if e.contribution is not None and e.contribution.size]
         norms += [b.norm for b in r.bundles if b.norm is not None and not b.lag]
-        return replace(self, largest=max((n for n in norms if math.isfinite(n)), default=0.0))
+        arrays: Arrays = self.arrays or ("norm" if len(r.values) > CROWDED else "summary")
+        return replace(self, largest=max((n for n in norms if math.isfinite(n)), default=0.0), arrays=arrays)
 
 
 # Boxes
@@ -158,6 +161,8 @@ def _cell(array: Array | None, colour: str, look: Look) -> str:
         return f'<FONT POINT-SIZE="9" COLOR="{FAINT}"><I>not kept: mg.inspect()</I></FONT>'
     if array.ndim == 0:
         return f'<FONT COLOR="{colour}"><B>{escape(fmt.number(array[()]))}</B></FONT>'
+    if look.arrays == "norm" and not (array.ndim == 1 and array.size <= 4):
+        return _point(f"norm {fmt.norm(array)}" if array.size else "empty", 10, colour)
     if fmt.is_small(array):
         return _matrix(fmt.rows(array), colour)
     if look.arrays in PICTURES and can_show(array):

@@ -134,8 +134,8 @@ class Helpers:
         """An expression for a global that source text refers to."""
         if hasattr(value, "op") and callable(value):
             value = _forward_of(value)
-        if isinstance(value, np.ufunc):
-            return parse(f"np.{value.__name__}")
+        if _in_numpy(value):
+            return parse(_in_numpy(value))
         if id(value) in self.names:
             return ast.Name(self.names[id(value)], ast.Load())
         if isinstance(value, types.ModuleType):
@@ -214,8 +214,8 @@ class Helpers:
         if f in INFIX:
             left, right = map(parse, arguments)
             return ast.BinOp(left, INFIX[f](), right)
-        if isinstance(f, np.ufunc):
-            return ast.Call(parse(f"np.{f.__name__}"), [parse(a) for a in arguments], [])
+        if _in_numpy(f):
+            return ast.Call(parse(_in_numpy(f)), [parse(a) for a in arguments], [])
         written = self.inline(f, arguments)
         if written is not None:
             return written
@@ -251,6 +251,13 @@ class Helpers:
     def text(self) -> str:
         """All definitions, those that others need at their own definition first."""
         return "\n\n\n".join([*(["\n".join(self.constants)] if self.constants else []), *self.functions.values()])
+
+
+def _in_numpy(value: Any) -> str:
+    """``np.exp``, ``np.linalg.det``: what NumPy calls one of its functions; "" for anything else."""
+    name = getattr(value, "__name__", "")
+    homes = {"np": np, "np.linalg": np.linalg, "np.fft": np.fft}
+    return next((f"{home}.{name}" for home, m in homes.items() if callable(value) and getattr(m, name, None) is value), "")
 
 
 def _is_library(value: Any) -> bool:

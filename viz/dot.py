@@ -149,7 +149,7 @@ def draw(
     edges: Edges = "contribution",
     flow: Flow = "both",
     show: str | Iterable[str] = SHOW,
-    arrays: Arrays = "summary",
+    arrays: Arrays | None = None,
     lines: bool = False,
     rankdir: Rankdir | None = None,
     legend: bool = True,
@@ -177,7 +177,8 @@ def draw(
             gradient reaches.
         show: what a box says beside its name: some of "op", "gate", "shape", "dtype", "value", "gradient", "module" (the path of
             the module that ran it) and "line" (the line of your program, kept inside ``with mg.inspect():``), with commas between.
-        arrays: large arrays as a "summary" (mean, std, min, max, zeros, what is not finite), or as a "heatmap" or "histogram".
+        arrays: large arrays as a "summary" (mean, std, min, max, zeros, what is not finite), as a "heatmap" or "histogram", or, as
+            well as small ones, by their "norm" alone. By default the summary, or the norm if more than 60 values are drawn.
         lines: True adds "line" to ``show``.
         rankdir: where the graph runs: "LR" left to right, "TB" top to bottom, "RL", "BT". By default "LR" while it fits.
         legend: whether to explain the boxes and colours below the drawing.
@@ -208,7 +209,12 @@ def draw(
     """
     if isinstance(t, Compiled):
         return Drawing(program.source(t, title))
-    words = {"rankdir": (rankdir or "LR", Rankdir), "edges": (edges, Edges), "flow": (flow, Flow), "arrays": (arrays, Arrays)}
+    words = {
+        "rankdir": (rankdir or "LR", Rankdir),
+        "edges": (edges, Edges),
+        "flow": (flow, Flow),
+        "arrays": (arrays or "norm", Arrays),
+    }
     for argument, (word, allowed) in words.items():
         if word not in get_args(allowed):
             raise ValueError(f"{argument}={word!r}: expected one of {', '.join(map(repr, get_args(allowed)))}")

@@ -6,9 +6,9 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 
 from minigrad.compiler import Compiled, Variant
+from minigrad.compiler.emit import reads
 from minigrad.compiler.program import INPUT, OLD_GRAD, STATE, Call, Instruction, Program, Write
 from minigrad.compiler.schedule import Item, Region
-from minigrad.compiler.emit import reads
 from minigrad.viz import format as fmt
 from minigrad.viz.boxes import BACKWARD, FAINT, FONT, FORWARD, INK, LINE
 from minigrad.viz.format import escape

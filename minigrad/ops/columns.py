@@ -142,7 +142,8 @@ def _conv_blocked(x: Any, w: Any, stride: Ints, padding: Pairs, dilation: Ints, 
     cuts = [slice(p * plan.depth // parts, (p + 1) * plan.depth // parts) for p in range(parts)]
 
     def work(todo: Iterator[int]) -> None:
-        total = term = np.empty(0)
+        total: Any = np.empty(0)
+        term: Any = total
         for images, outputs, columns in plan.walk(x, todo, {}):
             shape = len(columns[0]), groups, O // groups, columns[0].shape[3]
             if total.shape != shape:

@@ -21,7 +21,8 @@ DUAL = {"backward": "forward", "forward": "backward", "ortho": "ortho"}
 
 
 def _joined(a: Any) -> Any:
-    """Pairs as complex numbers."""
+    """Pairs as complex numbers; NumPy has none of half precision."""
+    a = a.astype(np.float32) if a.dtype.itemsize == 2 else a
     return namespace(a).ascontiguousarray(a).view(np.complex64 if a.dtype.itemsize == 4 else np.complex128)[..., 0]
 
 
@@ -41,18 +42,16 @@ def _last(a: Any, n: int, axis: int) -> Any:
 def _length(a: Any, n: int, axis: int) -> None:
     if n < 1:
         raise ShapeError(f"fft: {n} points along axis {axis} of shape {tuple(a.shape)}: expected at least 1")
-    if a.dtype.itemsize == 2:
-        raise TypeError("there is no complex dtype of half precision: cast the signal to float32")
 
 
 def _dft(a: Any, n: int, axis: int, norm: str) -> Any:
     _length(a, n, axis)
-    return _pairs(namespace(a).fft.fft(_joined(a), n, axis, norm))
+    return _pairs(namespace(a).fft.fft(_joined(a), n, axis, norm)).astype(a.dtype, copy=False)
 
 
 def _idft(a: Any, n: int, axis: int, norm: str) -> Any:
     _length(a, n, axis)
-    return _pairs(namespace(a).fft.ifft(_joined(a), n, axis, norm))
+    return _pairs(namespace(a).fft.ifft(_joined(a), n, axis, norm)).astype(a.dtype, copy=False)
 
 
 dft: Callable[..., Any] = primitive(
@@ -69,12 +68,12 @@ idft: Callable[..., Any] = primitive(
 
 def _real_dft(a: Any, n: int, axis: int, norm: str) -> Any:
     _length(a, n, axis)
-    return _pairs(namespace(a).fft.rfft(a, n, axis, norm))
+    return _pairs(namespace(a).fft.rfft(a, n, axis, norm)).astype(a.dtype, copy=False)
 
 
 def _real_idft(a: Any, n: int, axis: int, norm: str) -> Any:
     _length(a, n, axis)
-    return namespace(a).fft.irfft(_joined(a), n, axis, norm)
+    return namespace(a).fft.irfft(_joined(a), n, axis, norm).astype(a.dtype, copy=False)
 
 
 def _real_dft_rule(g: Any, y: Any, a: Any, n: int, axis: int, norm: str) -> Any:

@@ -22,12 +22,15 @@ ROWS = Operand(make=apart)
 DOMAINS: dict[str, Domain] = {
     "linear": Domain(
         (ANY, ANY, ANY),
-        tuple(
-            Case((x, (4, x[-1]), b))
-            for x in ((3,), (2, 3), (5, 2, 3), (2, 1, 2, 3), (0, 3), (2, 0), (1, 1))
-            for b in ((4,), None)
-        )
-        + (Case(((2, 3), (4, 3), ())), Case(((2, 3), (4, 3), (2, 1))), Case(((2, 3), (0, 3), (0,)))),
+        (
+            *(
+                Case((x, (4, x[-1]), b))
+                for x in ((3,), (2, 3), (5, 2, 3), (2, 1, 2, 3), (0, 3), (2, 0), (1, 1))
+                for b in ((4,), None)
+            ),
+            *(Case(((2, 3), (4, 3), b)) for b in ((), (2, 1))),
+            Case(((2, 3), (0, 3), (0,))),
+        ),
     ),
     "softmax_cross_entropy": Domain(
         (ANY, CLASSES), tuple(Case((shape, shape[:-1])) for shape in ((4,), (3, 4), (2, 3, 4), (0, 4)))
@@ -46,5 +49,4 @@ DOMAINS: dict[str, Domain] = {
     ),
     **{name: Domain((ANY,)) for name in ("gelu", "gelu_slope", "gelu_tanh", "gelu_tanh_slope", "silu", "silu_slope")},
     "gru_gates": Domain((ANY, ANY, ANY), tuple(Case(((*n, 6), (*n, 6), (*n, 2))) for n in ((), (3,), (0,)))),
-    **{name: Domain((ANY, ANY), tuple(Case(((*n, 8), (*n, 2))) for n in ((), (3,), (0,)))) for name in ("lstm_state", "lstm_output")},
 }

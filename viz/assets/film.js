@@ -188,11 +188,12 @@ function cells(c, box, rows, measure, row) {
     const [x0, x1, y0, y1] = [box.left + k * wide, box.left + (k + 1) * wide, box.top + r * tall, box.top + (r + 1) * tall].map(Math.round);
     c.fillRect(x0, y0, x1 - x0, Math.max(1, y1 - y0 - (tall > 12)));
   }));
-  c.strokeStyle = theme("ink");
-  c.lineWidth = 1.5;
-  c.strokeRect(box.left, box.top + row * tall - 0.5, box.right - box.left, tall);
-  c.lineWidth = 2;
-  c.strokeRect(across(box, state.step) - Math.max(wide, 3) / 2, box.top, Math.max(wide, 3), box.bottom - box.top);
+  for (const [ink, thick] of [["#ffffff", 4], ["#000000", 1.8]]) { // seen on every colour, in the dark too
+    c.strokeStyle = ink;
+    c.lineWidth = thick;
+    c.strokeRect(box.left, box.top + row * tall, box.right - box.left, tall);
+    c.strokeRect(across(box, state.step) - Math.max(wide, 4) / 2, box.top, Math.max(wide, 4), box.bottom - box.top);
+  }
 }
 const frames = {}; // where each chart's axes are, for clicks
 function heat() {
