@@ -2,7 +2,7 @@
 
 The loss is read off after 30 steps. With the gates half open, as initialised, a millionth of the gradient that the last step gets arrives
 at the first, and the loss stands at log 4, which is guessing. A bias of 1.5 on the update gate opens it to 0.82 (as Gers et al. 2000
-did for the LSTM): 0.82^30 = 3e-3 arrives. That is enough to begin with: the gates open further, the gradient works its way back
+did for the LSTM), and a hundredth arrives. That is enough to begin with: the gates open further, the gradient works its way back
 through time, and when it has arrived the loss falls (notes 001, "Long Short-Term Memory"; 004, November 4th).
 
 Run ``python -m examples.gradient_film``: ten seconds; out/gradient_film.html, to be opened in a browser, and out/gradient_film.png.

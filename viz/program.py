@@ -39,8 +39,8 @@ def source(step: Compiled, title: str = "") -> str:
     pieces = list(_pieces([item for item in variant.items if not _is_view(item)]))
     lines = [
         "digraph program {",
-        f'  graph [rankdir=TB fontname="{FONT}" fontsize=10 fontcolor="{INK}" nodesep=0.25 ranksep=0.35 bgcolor="white" '
-        f"labelloc=b label={_about(variant, title)}]",
+        f'  graph [rankdir=TB fontname="{FONT}" fontsize=10 fontcolor="{INK}" nodesep=0.25 ranksep=0.35 bgcolor="white"',
+        f"    labelloc=b label={_about(variant, title)}]",
         f'  node [shape=box margin="0.08,0.05" fontname="{FONT}" fontsize=11 fontcolor="{INK}" color="{INK}"]',
         f'  edge [color="{LINE}" arrowsize=0.7]',
     ]
