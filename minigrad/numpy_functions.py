@@ -1028,7 +1028,32 @@ def svd(a: Any, full_matrices: bool = True, compute_uv: bool = True, hermitian: 
         raise DtypeError(
             "np.linalg.svd: hermitian=True with vectors: use np.linalg.eigh, whose absolute eigenvalues are the singular values"
         )
-    return ops.svd(a, full_matrices and a.shape[-1] != a.shape[-2])
+    found = ops.svd(a, False)
+    m, n = a.shape[-2:]
+    if not full_matrices or m == n:
+        return found
+    U, _, Vh = np.linalg.svd(raw(a))
+    k = m if m < n else n
+    whole = _completed(found.U, U[..., k:], k, -1), _completed(found.Vh, Vh[..., k:, :], k, -2)
+    return ops.SVDResult(whole[0], found.S, whole[1])
+
+
+def _completed(vectors: Any, others: Any, k: int, axis: int) -> Any:
+    """Singular vectors and those that complete their basis, which are arbitrary: a gradient that arrives there is refused."""
+    if not others.shape[axis]:
+        return vectors
+    y = ops.concat([vectors, others.astype(vectors.dtype, copy=False)], axis)
+
+    def refuse(g: Any) -> None:
+        if np.any(np.moveaxis(raw(g), axis, 0)[k:]):
+            raise DtypeError(
+                "np.linalg.svd: with full_matrices=True the vectors beyond the smaller side are arbitrary and have no derivative: "
+                "pass full_matrices=False"
+            )
+
+    if isinstance(y, Handle) and y.node is not None and y.node.requires_grad:
+        y.register_hook(refuse)  # type: ignore[attr-defined]
+    return y
 
 
 def qr(a: Any, mode: str = "reduced") -> Any:

@@ -117,7 +117,7 @@ def _vecdot(a: Any, b: Any) -> Any:
 
 
 UFUNCS: dict[Any, Row] = {
-    op.op.forward: Row(GRADIENT if op.op.pulls else FLAT, op)
+    op.op.forward: Row(GRADIENT if op.op.pulls else FLAT, op, "0: a step function" if "constant" in op.op.gate else "")
     for op in (value for value in vars(ops).values() if isinstance(getattr(getattr(value, "op", None), "forward", None), np.ufunc))
 }  # fmt: skip
 UFUNCS |= {
@@ -513,6 +513,8 @@ def _table() -> dict[Any, Row]:
     rows |= {name: Row(REFUSED, None, why) for name, why in _NOT.items()}
     table = {function_named(name): row for name, row in rows.items() if function_named(name) is not None}
     pair = "complex values are pairs of real tensors, minigrad.fft.Complex"
+    windows = np.lib.stride_tricks.sliding_window_view
+    table[windows] = Row(GRADIENT, moves(windows, "x"))
     return table | {function: Row(GRADIENT, run, pair) for function, run in fft.TRANSFORMS.items()}
 
 
@@ -591,4 +593,4 @@ def _composed(function: Any, name: str, run: Callable[..., Any], args: tuple[Any
                 f"{name} on a Tensor: {str(error).split('()')[-1].strip()}, which has no meaning here: leave it out"
             ) from error
         raise
-    return y if out is None else _into(name, out, y)
+    return wrapped(y) if out is None else _into(name, out, y)

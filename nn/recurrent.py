@@ -111,8 +111,9 @@ class _Recurrent(Module):
 
     def _open(self, x: Any, suffix: str) -> tuple[Any, State]:
         """Wx + b over all steps in one product, and what a step multiplies the state by."""
-        W, U, b, b_h = (getattr(self, name + suffix, None) for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"))
-        weights: list[Any] = [U]
+        W, U = (getattr(self, name + suffix) for name in ("weight_ih", "weight_hh"))
+        biases: Any = [getattr(self, name + suffix) for name in ("bias_ih", "bias_hh")] if self.bias else [None, None]
+        (b, b_h), weights = biases, [U]
         if self.reset_after:
             weights.append(b_h)  # r multiplies it with U h: it cannot join b
         elif self.bias:

@@ -45,7 +45,7 @@ UFUNCS: dict[str, list[str]] = {
 }  # fmt: skip
 
 METHODS: list[str] = [
-    "np.add.reduce(x)", "np.add.reduce(x, axis=None)", "np.add.reduce(x, axis=(0, 1), keepdims=True)", "np.multiply.reduce(x, axis=1)",
+    "np.lib.stride_tricks.sliding_window_view(x, 2, axis=1)", "np.add.reduce(x)", "np.add.reduce(x, axis=None)", "np.add.reduce(x, axis=(0, 1), keepdims=True)", "np.multiply.reduce(x, axis=1)",
     "np.add.reduce(x, axis=1, initial=2.0, where=mask)", "np.maximum.reduce(x, axis=1)", "np.minimum.reduce(x, axis=(0, 1))",
     "np.subtract.reduce(x, axis=0)", "np.divide.reduce(p, axis=1)", "np.logaddexp.reduce(x, axis=1)", "np.hypot.reduce(x, axis=0)",
     "np.maximum.reduce(x, axis=0, initial=0.4)", "np.fmax.reduce(gaps, axis=1)",
@@ -138,7 +138,7 @@ FUNCTIONS: dict[str, list[str]] = {
     "linalg.matrix_power": ["np.linalg.matrix_power(s, 3)", "np.linalg.matrix_power(s, -2)"], "linalg.matrix_transpose": ["np.linalg.matrix_transpose(c)"],
     "linalg.multi_dot": ["np.linalg.multi_dot([x, m, s])"], "linalg.norm": ["np.linalg.norm(x)", "np.linalg.norm(x, axis=1)", "np.linalg.norm(x, 1)", "np.linalg.norm(v, 3)", "np.linalg.norm(x, np.inf, axis=0)", "np.linalg.norm(c, 'nuc', axis=(1, 2), keepdims=True)"],
     "linalg.outer": ["np.linalg.outer(v, w)"], "linalg.pinv": ["np.linalg.pinv(m)", "np.linalg.pinv(m, 1e-6)"], "linalg.qr": ["np.linalg.qr(s)", "np.linalg.qr(m, 'r')"],
-    "linalg.slogdet": ["np.linalg.slogdet(b)"], "linalg.solve": ["np.linalg.solve(s, w)", "np.linalg.solve(b, s)"], "linalg.svd": ["np.linalg.svd(s).S", "np.linalg.svd(m, full_matrices=False)[1]", "np.linalg.svd(m, compute_uv=False)", "np.abs(np.linalg.svd(s)[0])"],
+    "linalg.slogdet": ["np.linalg.slogdet(b)"], "linalg.solve": ["np.linalg.solve(s, w)", "np.linalg.solve(b, s)"], "linalg.svd": ["np.linalg.svd(s).S", "np.linalg.svd(m).S", "np.abs(np.linalg.svd(m)[0])[:, :3]", "np.abs(np.linalg.svd(x)[2])[:3]", "np.linalg.svd(m, full_matrices=False)[1]", "np.linalg.svd(m, compute_uv=False)", "np.abs(np.linalg.svd(s)[0])"],
     "linalg.svdvals": ["np.linalg.svdvals(m)"], "linalg.tensordot": ["np.linalg.tensordot(c, x, axes=2)"], "linalg.tensorinv": ["np.linalg.tensorinv(s, ind=1)"],
     "linalg.tensorsolve": ["np.linalg.tensorsolve(s, w)"], "linalg.trace": ["np.linalg.trace(b, offset=1)"], "linalg.vecdot": ["np.linalg.vecdot(x, y)", "np.linalg.vecdot(x, y, axis=0)"],
     "linalg.vector_norm": ["np.linalg.vector_norm(x)", "np.linalg.vector_norm(x, axis=1, ord=3, keepdims=True)"],

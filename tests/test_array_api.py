@@ -224,10 +224,14 @@ for f, reference in {CASES}:
 """
 
 
-def in_scipy(cases: str) -> None:
+def setup_first(code: str, setup: str) -> str:
+    return code.replace("x = np.array", setup + "x = np.array", 1)
+
+
+def in_scipy(cases: str, setup: str = "") -> None:
     """SciPy reads SCIPY_ARRAY_API when it is imported, so it needs a process of its own."""
     pytest.importorskip("scipy")
-    code = SCIPY.replace("{CASES}", cases)
+    code = setup_first(SCIPY.replace("{CASES}", cases), setup)
     found = subprocess.run(
         [sys.executable, "-c", code], env={**os.environ, "SCIPY_ARRAY_API": "1"}, capture_output=True, text=True, check=False
     )
@@ -243,6 +247,26 @@ def test_scipy_functions_differentiate() -> None:
         (lambda t: stats.skew(t, axis=1), lambda t: stats.skew(t, axis=1)),
         (lambda t: stats.gmean(t * t, axis=1), lambda t: stats.gmean(t * t, axis=1)),
     ]""")
+
+
+def test_scikit_learn_functions_differentiate() -> None:
+    pytest.importorskip("sklearn")
+    in_scipy(
+        """[
+        (lambda t: metrics.pairwise.cosine_similarity(t, like(t)), lambda t: metrics.pairwise.cosine_similarity(t, like(t))),
+        (lambda t: metrics.pairwise.rbf_kernel(t, like(t), gamma=0.3), lambda t: metrics.pairwise.rbf_kernel(t, like(t), gamma=0.3)),
+        (lambda t: metrics.pairwise.polynomial_kernel(t, like(t)), lambda t: metrics.pairwise.polynomial_kernel(t, like(t))),
+        (lambda t: preprocessing.normalize(t), lambda t: preprocessing.normalize(t)),
+    ]""",
+        """
+import sklearn
+from sklearn import metrics, preprocessing
+sklearn.set_config(array_api_dispatch=True)
+def like(t):
+    other = np.array([[0.1, 1.0, 0.3], [0.2, -1.0, 0.5]])
+    return other if isinstance(t, np.ndarray) else mg.asarray(other)
+""",
+    )
 
 
 def test_arrays_are_the_same_after_all() -> None:

@@ -400,6 +400,14 @@ def test_what_has_no_gradient_says_so(call: Any, told: str) -> None:
         call(leaf([1.0, 2.0]))
 
 
+def test_vectors_that_only_complete_a_basis_have_no_gradient() -> None:
+    x = leaf(arrays()["m"])
+    U, S, _ = np.linalg.svd(x)
+    with pytest.raises(mg.DtypeError, match="full_matrices=False"):
+        np.sum(U[:, 3] ** 2 * np.arange(4.0)).backward()
+    np.sum(S).backward()
+
+
 def test_numpy_functions_of_tensors_without_gradient_return_tensors() -> None:
     x = mg.tensor([3.0, 1.0])
     assert type(np.sort(x)) is type(np.argsort(x)) is type(np.fft.rfft(x)) is mg.Tensor

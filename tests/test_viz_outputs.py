@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import itertools
 import json
 import os
 import re
@@ -301,7 +302,7 @@ def test_the_legend_explains_what_is_folded_and_only_that():
 def test_a_long_note_or_title_does_not_stretch_the_legend():
     def widths(title):
         layout = json.loads(dot.render(tikz.hinted(viz.draw(figure_11(), title=title).source), "json"))
-        places = {text: place for text, place in texts(layout)}
+        places = dict(texts(layout))
         return places["operation"][0] - places["asks for a gradient"][0]
 
     assert widths("long " * 40) == pytest.approx(widths("f"), abs=20)
@@ -325,7 +326,7 @@ def test_modules_in_a_row_are_drawn_in_a_row():
     frames = [o for o in layout["objects"] if o["name"].startswith("cluster") and "subgraphs" not in o]
     spans = sorted((float(x), float(w)) for x, _, w, _ in (o["bb"].split(",") for o in frames))
     assert len(spans) == 5
-    assert all(end < start for (_, end), (start, _) in zip(spans, spans[1:]))
+    assert all(end < start for (_, end), (start, _) in itertools.pairwise(spans))
     used = [
         box(o)[1::2] for o in layout["objects"] if "pos" in o and o["name"] in {e.target for e in viz.draw(loss).records.edges}
     ]

@@ -7,16 +7,22 @@ with upstream gradients ``u`` gives the gradient of ``s``. Two oracles give its 
   derivatives of real functions", SIAM Review 40, 1998): no difference is taken, so nothing cancels, and it is as exact as
   ``s`` itself, wherever ``f`` runs on complex arrays and is analytic;
 - central differences ``(s(x + h v) - s(x - h v)) / 2h`` elsewhere; with ``h`` near the cube root of the rounding unit their
-  truncation error, of order ``h**2``, and their rounding error, of order ``eps / h``, are about equal.
+  truncation error, of order ``h**2``, and their rounding error, of order ``eps / h``, are about equal. Where they disagree with
+  the gradient, a whole ladder of steps decides (:mod:`minigrad.testing.differences`): the gradient may be wrong, the point a
+  kink, or the function such that no difference tells.
 
-The gradient is a function of ``x`` and ``u`` too. Checked in the same way, it is order 2, and so on.
+The gradient is a function of ``x`` and ``u`` too. Checked in the same way, it is order 2, and so on: the derivative of the
+backward pass along ``x`` is forward over reverse, that along ``u`` is the Jacobian-vector product.
+
+Arguments narrower than float64 are widened to it and the check runs there, to full precision. What is left to see in their own
+dtype is rounding, and that is compared with what rounding the arguments does.
 """
 
 from __future__ import annotations
 
 import inspect
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -24,6 +30,8 @@ import numpy as np
 from minigrad.graph import GRAD, leaf, record_mode
 from minigrad.tensor import Tensor, wrap
 from minigrad.testing import patterns
+from minigrad.testing.differences import Ladder, Sides, kink, ladder
+from minigrad.testing.verdicts import ACCEPTED, VERDICTS, GradientError, GradientReport, Row, Verdict
 from minigrad.transforms import gradients
 
 Array = np.ndarray[Any, Any]
@@ -56,28 +64,6 @@ TOLERANCES: dict[str, Tolerance] = {
     "float16": Tolerance(step=1e-1, exact=3e-2, central=1e-1, noise=5e-3),
 }
 """By the coarsest floating dtype among arguments and outputs. The oracles themselves always compute in float64."""
-
-
-class GradientError(AssertionError):
-    """A gradient that is wrong, or that cannot be checked.
-
-    Attributes:
-        argument: the name of the argument, if one is to blame.
-        order: of the derivative.
-        pattern: the kind of mistake recognised ("" for none): ``zero``, ``sign``, ``factor``, ``transposed``, ``broadcast``,
-            ``swapped``, ``kink``, ``not finite``, ``nondeterministic``, ``dtype``, ``error``.
-        index: of the worst element.
-        expected: its derivative by the oracle.
-        received: its derivative by reverse mode.
-    """
-
-    def __init__(
-        self, message: str, argument: str | None = None, order: int = 1, pattern: str = "", index: tuple[int, ...] | None = None,
-        expected: float | None = None, received: float | None = None,
-    ) -> None:  # fmt: skip
-        super().__init__(message)
-        self.argument, self.order, self.pattern = argument, order, pattern
-        self.index, self.expected, self.received = index, expected, received
 
 
 def check_grads(
