@@ -23,7 +23,9 @@ FAMILIES = {
     "index": "Indexing",
     "linalg": "Linear algebra",
     "fft": "Fourier transforms",
-    "conv": "Convolution and pooling",
+    "windows": "Windows",
+    "conv": "Convolution",
+    "pool": "Pooling",
     "fused": "Fused compositions",
     "device": "Copies and devices",
 }
@@ -88,6 +90,8 @@ def ops_page() -> str:
     """docs/ops.md."""
     parts = [HEAD]
     by_family: dict[str, list[Op]] = {family: [] for family in FAMILIES}
+    for family in FAMILIES:
+        importlib.import_module(f"minigrad.ops.{family}")
     for op in TABLE.values():
         by_family[family_of(op)].append(op)
     for family, title in FAMILIES.items():

@@ -121,7 +121,9 @@ _checkpoint = primitive(
     math="a part of the graph",
     name="checkpoint",
 )
-del TABLE["checkpoint"]  # its parameter is a function, which tests over the table cannot draw: tests/test_checkpoint.py holds it
+del TABLE[
+    "checkpoint"
+]  # its parameter is a function, which tests over the table cannot draw: tests/test_checkpoint.py holds it
 
 
 def checkpoint(function: Callable[..., Any]) -> Callable[..., Any]:

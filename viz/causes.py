@@ -415,7 +415,20 @@ def _underflow(tape: Tape, node: Node, i: int, g: Array) -> Cause | None:
     return None
 
 
-_SUMS = {"add", "subtract", "multiply", "divide", "matmul", "linear", "einsum", "conv", "conv_transpose", "broadcast_to", "sum", "mean"}
+_SUMS = {
+    "add",
+    "subtract",
+    "multiply",
+    "divide",
+    "matmul",
+    "linear",
+    "einsum",
+    "conv",
+    "conv_transpose",
+    "broadcast_to",
+    "sum",
+    "mean",
+}
 _ASK: dict[str, Callable[[Tape, Node, int, Array], Cause | None]] = {
     "relu": _relu,
     **dict.fromkeys(("sigmoid", "tanh", "erf", "exp", "exp2", "softplus"), _saturated),

@@ -118,7 +118,8 @@ def _names(p: Program) -> dict[int, str]:
 def _box(piece: list[Item], variant: Variant, names: dict[int, str]) -> tuple[str, str]:
     item, p = piece[0], variant.program
     if len(piece) > 1:
-        return _two(f"{len(piece)} operations", _counted(s.op.name if isinstance(s, Instruction) else "draw" for s in piece)), "op"  # type: ignore[union-attr]
+        names_of = [s.op.name if isinstance(s, Instruction) else "draw" for s in piece]
+        return _two(f"{len(piece)} operations", _counted(names_of)), "op"
     if isinstance(item, Region):
         rows = f"{item.rows} rows" if not item.flat else f"{max(p.values[s.out].size for s in item.steps):,} elements"
         return _two(f"{len(item.steps)} operations, block by block", rows, _counted(s.op.name for s in item.steps)), "region"
@@ -158,4 +159,3 @@ def _about(variant: Variant, title: str) -> str:
     head = f'<FONT POINT-SIZE="14"><B>{escape(fmt.plain(title, 200))}</B></FONT><BR/>' if title else ""
     key = f'<FONT COLOR="{FORWARD}">green: runs block by block</FONT>; <FONT COLOR="{BACKWARD}">dashed: runs as it is</FONT>'
     return f"<{head}{escape(text)}<BR/>{key}>"
-
