@@ -16,7 +16,7 @@ from contextvars import copy_context
 THREADS = min(4, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
 
 
-def share(work: Callable[[Iterator[int]], None], pieces: int, alone: bool = False) -> None:
+def share(work: Callable[[Iterator[int]], None], pieces: int, alone: bool = False, most: int = THREADS) -> None:
     """Call ``work`` on several threads, each with an iterator; together these yield 0, 1, ..., ``pieces`` - 1, each once.
 
     What a thread needs for itself, such as a buffer, ``work`` makes before its loop. The calling thread works too and waits for
@@ -26,6 +26,7 @@ def share(work: Callable[[Iterator[int]], None], pieces: int, alone: bool = Fals
         work: takes the numbers of its pieces from the iterator.
         pieces: how many there are.
         alone: work on the calling thread only; waking another takes about 50 us.
+        most: on how many threads at most; never on more than :data:`THREADS`.
 
     Example:
         >>> done = []
@@ -33,11 +34,12 @@ def share(work: Callable[[Iterator[int]], None], pieces: int, alone: bool = Fals
         >>> sorted(done)
         [0, 1, 2, 3, 4]
     """
-    if alone or min(THREADS, pieces) < 2:
+    workers = 1 if alone else min(THREADS, pieces, most)
+    if workers < 2:
         work(iter(range(pieces)))
         return
     left = deque(range(pieces))
-    jobs = [_pool().submit(copy_context().run, work, _take(left)) for _ in range(min(THREADS, pieces) - 1)]
+    jobs = [_pool().submit(copy_context().run, work, _take(left)) for _ in range(workers - 1)]
     try:
         work(_take(left))
     finally:

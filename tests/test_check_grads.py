@@ -175,9 +175,12 @@ def test_function_that_refuses_complex_numbers_falls_back() -> None:
 
 
 @pytest.mark.parametrize("f", [mg.relu, mg.abs, lambda a: mg.maximum(a, 1.0)])
-def test_kink_is_called_one(f: Callable[..., Any]) -> None:
-    error = caught(f, np.array([1.0, 0.0, 2.0]))
-    assert error.pattern == "kink"
+def test_kink_is_called_one_and_no_error(f: Callable[..., Any]) -> None:
+    report = check_grads(f, np.array([1.0, 0.0, 2.0]))
+    assert (report.verdict, report.pattern, report.argument) == ("kink here", "kink", "a")
+    with pytest.raises(GradientError) as info:
+        check_grads(f, np.array([1.0, 0.0, 2.0]), accept=("agrees",))
+    assert info.value.pattern == "kink"
 
 
 def test_sharp_curvature_is_no_mistake() -> None:
@@ -353,7 +356,7 @@ def test_works_where_recording_is_off() -> None:
 
 def test_works_in_a_thread() -> None:
     done: list[bool] = []
-    thread = threading.Thread(target=lambda: done.append(check_grads(mg.tanh, A) is None))
+    thread = threading.Thread(target=lambda: done.append(check_grads(mg.tanh, A).ok))
     thread.start()
     thread.join()
     assert done == [True]

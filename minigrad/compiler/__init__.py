@@ -12,12 +12,13 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.compiler.emit import THREADS, Emitter
+from minigrad.compiler.emit import Emitter
 from minigrad.compiler.memory import fit, parse
 from minigrad.compiler.program import CONSTANT, Builder, Instruction, Program, Value, same, settle, simplify
 from minigrad.compiler.schedule import Region, schedule
 from minigrad.graph import TRACE, Handle, Node, leaf, recording
 from minigrad.tensor import Tensor, asarray, wrap
+from minigrad.threads import THREADS
 from minigrad.tracing import Assigned, CompileError, GradSet, Log, active
 
 __all__ = ["CompileError", "Compiled", "compile"]
@@ -42,7 +43,8 @@ def compile(step: Callable[..., Any] | None = None, *, threads: int | None = Non
 
     Args:
         step: a function of Tensors, arrays and plain Python values (each other value is a program of its own).
-        threads: among how many threads large elementwise parts are shared; by default as many as there are cores, at most 4.
+        threads: among how many threads large elementwise parts are shared; at most (and by default) the
+            cores there are, and 4.
         memory: how many bytes (or ``"2GB"``) the values between inputs and results may take: what is read again only much later
             is then computed again instead of kept, largest first. ``explain`` says what was reached.
 
@@ -80,7 +82,7 @@ class Compiled:
     def __init__(self, step: Callable[..., Any], threads: int | None, memory: int | None = None) -> None:
         functools.update_wrapper(self, step)
         self._step, self._memory = step, memory
-        self._threads = THREADS if threads is None else max(1, threads)
+        self._threads = THREADS if threads is None else min(max(1, threads), THREADS)
         self._candidates: dict[Any, list[Variant]] = {}
 
     @property

@@ -6,11 +6,9 @@ one where they do not live at the same time; views of buffers are made once, not
 
 from __future__ import annotations
 
-import os
 import sys
-import threading
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,9 +30,8 @@ from minigrad.compiler.program import (
 )
 from minigrad.compiler.schedule import BLOCK, Item, Region, axes_of, inner, is_cut, operands
 from minigrad.tensor import wrap
+from minigrad.threads import share
 
-THREADS = min(4, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
-"""Blocks are shared among so many threads: NumPy lets go of the interpreter while it computes."""
 ALONE = 4 * BLOCK
 """A region of fewer elements is not worth waking a second thread (about 50 us)."""
 
@@ -382,18 +379,12 @@ class Emitter:
         names = [*(self.name(k) for k in outside if not self._literal(k)), *(f"v{k}" for k in outs)]
         arguments = [f"v{k}" for k in outside if not self._literal(k)] + [f"v{k}" for k in outs]
         totals = [s for s in region.steps if s.out in region.totals]
-        self.blocks += [f"def blocks{at}(lo, hi, scratch, {', '.join(arguments)}):"]
-        self.blocks += [f"    {name} = None" for name in (f"w{s.out}" for s in totals)]
-        self.blocks += [
-            f"    for i in range(lo, hi, {step}):",
-            f"        j = min(i + {step}, hi)",
-            *(f"        {x}" for x in body),
-        ]
+        self.blocks += [f"def block{at}(i, j, scratch, {', '.join(arguments)}):", *(f"    {line}" for line in body)]
         self.blocks += [f"    return ({''.join(f'w{s.out}, ' for s in totals)})", ""]
         threads = self.threads if widest >= ALONE else 1
         self.space[f"scratch{at}"] = [[np.empty(step * n, dtype) for n, dtype in scratch] for _ in range(threads)]
         flat = "".join(f"{n}.reshape(-1), " if region.flat and self._is_full(n, region) else f"{n}, " for n in names)
-        call = f"run_blocks(blocks{at}, {rows}, {step}, scratch{at}, ({flat}))"
+        call = f"run_blocks(block{at}, {rows}, {step}, scratch{at}, ({flat}))"
         self.lines.append(f"r{at} = {call}" if totals else call)
         for i, s in enumerate(totals):
             self._total(s, f"r{at}", i)
@@ -456,8 +447,7 @@ class Emitter:
                 self.space[f"z{s.out}"] = {"max": np.maximum, "min": np.minimum}.get(s.op.name, np.add)
                 axis = None if region.flat else axes
                 self.space[f"k{s.out}"] = axis
-                lines.append(f"part = z{s.out}.reduce({args[0]}, axis=k{s.out}, keepdims={not region.flat})")
-                lines.append(f"w{s.out} = part if w{s.out} is None else z{s.out}(w{s.out}, part)")
+                lines.append(f"w{s.out} = z{s.out}.reduce({args[0]}, axis=k{s.out}, keepdims={not region.flat})")
                 continue
             if s.out in outs:
                 lines.append(f"{here} = v{s.out}[i:j]")
@@ -543,29 +533,18 @@ def combine(ufunc: Any, parts: list[tuple[Any, ...]], i: int) -> Any:
     return total
 
 
-_pool: ThreadPoolExecutor | None = None
-_pool_lock = threading.Lock()
+def run_blocks(
+    block: Callable[..., Any], rows: int, step: int, scratch: list[Any], arrays: tuple[Any, ...]
+) -> list[tuple[Any, ...]]:
+    """Run a region block by block, on as many threads as there are sets of scratch arrays; what each block returns, in order."""
+    found: list[tuple[Any, ...]] = [()] * -(-rows // step)
+    idle = deque(scratch)
 
+    def work(numbers: Iterator[int]) -> None:
+        mine = idle.pop()
+        with np.errstate(all="ignore"):  # NumPy's error state belongs to a thread
+            for k in numbers:
+                found[k] = block(k * step, min(k * step + step, rows), mine, *arrays)
 
-def run_blocks(blocks: Callable[..., Any], rows: int, step: int, scratch: list[Any], arrays: tuple[Any, ...]) -> list[Any]:
-    """Run the blocks of a region, shared among threads where there are several; what each thread returns, in order."""
-    global _pool
-    n = len(scratch)
-    if n == 1:
-        return [blocks(0, rows, scratch[0], *arrays)]
-    if _pool is None:
-        with _pool_lock:
-            _pool = _pool or ThreadPoolExecutor(THREADS, "minigrad")
-    share = -(-rows // (step * n)) * step
-    cuts = [min(k * share, rows) for k in range(n + 1)]
-    others = [
-        _pool.submit(_quiet, blocks, lo, hi, part, arrays) for lo, hi, part in zip(cuts[1:-1], cuts[2:], scratch[1:]) if lo < hi
-    ]
-    first = blocks(cuts[0], cuts[1], scratch[0], *arrays)
-    return [first, *(job.result() for job in others)]
-
-
-def _quiet(blocks: Callable[..., Any], lo: int, hi: int, scratch: Any, arrays: tuple[Any, ...]) -> Any:
-    """NumPy's error state belongs to a thread."""
-    with np.errstate(all="ignore"):
-        return blocks(lo, hi, scratch, *arrays)
+    share(work, len(found), most=len(scratch))
+    return found

@@ -5,10 +5,24 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-from minigrad.testing.check import TOLERANCES, GradientError, Tolerance, check_grads
+from minigrad.testing.check import TOLERANCES, Tolerance, check_grads, examine
 from minigrad.testing.mark import Report, mark
+from minigrad.testing.verdicts import ACCEPTED, VERDICTS, GradientError, GradientReport, Verdict
 
-__all__ = ["TOLERANCES", "GradientError", "Report", "Tolerance", "check_grads", "mark", "strategies"]
+__all__ = [
+    "ACCEPTED",
+    "TOLERANCES",
+    "VERDICTS",
+    "GradientError",
+    "GradientReport",
+    "Report",
+    "Tolerance",
+    "Verdict",
+    "check_grads",
+    "examine",
+    "mark",
+    "strategies",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -21,6 +21,7 @@ dtype is rounding, and that is compared with what rounding the arguments does.
 from __future__ import annotations
 
 import inspect
+import itertools
 import warnings
 from collections.abc import Callable, Collection, Sequence
 from typing import Any, Literal, NamedTuple
@@ -38,6 +39,11 @@ Array = np.ndarray[Any, Any]
 Oracle = Literal["auto", "complex", "central"]
 
 COMPLEX_STEP = 1e-20
+ORACLES = {"complex": "complex step", "central": "central differences"}
+ENOUGH, TIED = 8, 6
+"""So many elements that are surely wrong are enough; pairs of so many elements at a kink are looked at for ties."""
+VAGUE, LEAST = 1e-2, 1e-3
+"""Differences that leave a relative error of more than ``VAGUE`` decide nothing; slopes beside a kink are known to ``LEAST``."""
 ELEMENTS = 4096
 """At most this many elements of an argument are differentiated one by one for the report, evenly spread."""
 
@@ -67,31 +73,40 @@ TOLERANCES: dict[str, Tolerance] = {
 
 
 def check_grads(
-    f: Callable[..., Any], *args: Any, order: int = 2, seed: int = 0, rtol: float | None = None, oracle: Oracle = "auto"
-) -> None:
+    f: Callable[..., Any], *args: Any, order: int = 2, seed: int = 0, rtol: float | None = None, oracle: Oracle = "auto",
+    accept: Collection[Verdict] = ACCEPTED,
+) -> GradientReport:  # fmt: skip
     """Check the reverse-mode gradients of ``f`` at ``args``, and the gradients of those gradients, up to ``order``.
 
     Each argument is first checked along one random unit direction without small entries. Where that fails, every element is
     differentiated for a report that names the argument, the worst element and, if it is one of the usual ones, the mistake.
 
     Args:
-        f: takes Tensors and returns a Tensor or a tuple of them. It is also run on complex Tensors.
-        args: floating arrays, Tensors and numbers are differentiated (float64 recommended; lower dtypes are checked to their
-            own precision, see :data:`TOLERANCES`); anything else is passed on as it is. None is changed.
+        f: takes Tensors and returns a Tensor or a tuple of them. It is also run on complex and on float64 Tensors.
+        args: floating arrays, Tensors and numbers are differentiated; anything else is passed on as it is. None is changed.
+            Narrow dtypes are checked as float64, then compared with that to their own precision (:data:`TOLERANCES`).
         order: the highest order of derivative to check.
         seed: of the generator of directions and weights.
         rtol: relative error allowed, instead of that of :data:`TOLERANCES`.
         oracle: ``"complex"`` step, ``"central"`` differences, or ``"auto"``: the complex step where it runs and agrees with
             central differences, else these.
+        accept: the verdicts (:data:`VERDICTS`) that raise no error.
+
+    Returns:
+        A :class:`GradientReport` with the verdict: ``"agrees"``, or what else ``accept`` lets pass.
 
     Raises:
-        GradientError: if a gradient is wrong; if ``f`` is not finite there, or gives another result the second time.
+        GradientError: if a gradient is wrong; if ``f`` is not finite there, or gives another result the second time; it has
+            the report as its ``report``.
         TypeError: if there is nothing to differentiate, or ``f`` returns something else than Tensors.
 
     Example:
         >>> import minigrad as mg
         >>> from minigrad.testing import check_grads
-        >>> check_grads(lambda a, b: mg.tanh(a * b), [1.0, 2.0], 0.5, order=3)
+        >>> check_grads(lambda a, b: mg.tanh(a * b), [1.0, 2.0], 0.5, order=3).verdict
+        'agrees'
+        >>> check_grads(mg.relu, [-1.0, 0.0, 1.0]).verdict
+        'kink here'
         >>> double = mg.primitive(lambda a: 2 * a, lambda g, y, a: g, name="double")
         >>> try:
         ...     check_grads(double, [1.0, 2.0])
@@ -105,17 +120,44 @@ def check_grads(
         raise TypeError(f"check_grads: nothing to differentiate among {kinds}; pass floating arrays, Tensors or floats")
     if order < 1:
         raise ValueError(f"check_grads: order={order}; expected 1 or more")
-    rng = np.random.default_rng(seed)
+    if unknown := set(accept) - set(VERDICTS):
+        raise ValueError(f"check_grads: accept has {sorted(unknown)}; expected some of {', '.join(VERDICTS)}")
+    rng, rows, gravity = np.random.default_rng(seed), list[Row](), list(VERDICTS)
     title, names = getattr(f, "__name__", type(f).__name__), _names(f, len(values))
+    gravest: GradientReport | None = None
     with np.errstate(all="ignore"):
-        check_below: _Check | None = None
+        below: _Check | None = None
         for k in range(1, order + 1):
-            check = _Check(f, values, names, title, k, seed, rng, rtol, oracle)
-            check.run(check_below)
-            check_below = check
-            f = _gradient_of(f, len(values))
+            check = _Check(f, values, names, title, k, seed, rng, rtol, oracle, rows)
+            for report in check.run(below):
+                if not report.accepted(accept):
+                    raise GradientError(report)
+                if gravest is None or gravity.index(report.verdict) > gravity.index(gravest.verdict):
+                    gravest = report
+            below, f = check, _gradient_of(f, len(values))
             values = values + check.upstream
             names = names + [f"upstream gradient {i + 1} of order {k}" for i in range(len(check.upstream))]
+    if gravest is not None:
+        return gravest
+    oracles = ", ".join(sorted({row.oracle for row in rows}))
+    text = f"check_grads: the gradients of {title} agree up to order {order} ({len(rows)} comparisons: {oracles})"
+    return GradientReport("agrees", text, rows=rows, seed=seed, _measure=check.measure(), argument=names[check.where[0]])
+
+
+def examine(f: Callable[..., Any], *args: Any, **options: Any) -> GradientReport:
+    """:func:`check_grads` that raises no :class:`GradientError` but returns its report, whatever the verdict.
+
+    Example:
+        >>> import minigrad as mg
+        >>> half = mg.primitive(np.square, lambda g, y, a: g * a, name="half")
+        >>> report = examine(half, [1.0, 2.0])
+        >>> report.verdict, report.pattern, report.expected, report.received
+        ('wrong', 'factor', -3.026786713873627, -1.5133933569368135)
+    """
+    try:
+        return check_grads(f, *args, **options)
+    except GradientError as error:
+        return error.report
 
 
 def _value(arg: Any) -> Any:
@@ -201,33 +243,43 @@ class _Check:
 
     def __init__(
         self, f: Callable[..., Any], values: list[Any], names: list[str], title: str, order: int, seed: int,
-        rng: np.random.Generator, rtol: float | None, oracle: Oracle,
+        rng: np.random.Generator, rtol: float | None, oracle: Oracle, rows: list[Row],
     ) -> None:  # fmt: skip
         self.f, self.values, self.names, self.title, self.order, self.seed = f, values, names, title, order, seed
-        self.rng, self.rtol, self.oracle = rng, rtol, oracle
+        self.rng, self.rtol, self.oracle, self.rows = rng, rtol, oracle, rows
         self.where = [k for k, value in enumerate(values) if _differentiable(value)]
         self.wide = {k: values[k].astype(np.promote_types(values[k].dtype, np.float64)) for k in self.where}
         self.upstream: list[Array] = []
         self.gradients: dict[int, Array] = {}
+        self.narrow: dict[int, Array] | None = None
         self.oracles: dict[int, str] = {}
-        self.along_text: dict[int, str] = {}
+        self.directions: dict[int, tuple[Array, float]] = {}
 
-    def run(self, below: _Check | None) -> None:
-        """Raise a GradientError if something is wrong; ``below`` is the check of the order below."""
+    def run(self, below: _Check | None) -> list[GradientReport]:
+        """What does not agree; ``below`` is the check of the order below."""
         outputs = self.reverse()
-        kinds = [self.values[k].dtype for k in self.where] + [y.dtype for y in outputs]
-        self.tolerance = max((_tolerance(kind) for kind in kinds), key=lambda tolerance: tolerance.exact)
         wide = self.call(self.wide)
+        kinds = [y.dtype for y in wide] + [self.values[k].dtype for k in self.where if self.narrow is None]
+        self.tolerance = max((_tolerance(kind) for kind in kinds), key=lambda tolerance: tolerance.exact)
         self.step = max(_tolerance(y.dtype).step for y in wide)
+        self.eps = max(float(np.finfo(y.dtype).eps) for y in wide)
         self.size = float(np.sqrt(sum(np.sum(np.abs(u * y) ** 2) for u, y in zip(self.upstream, wide))))
+        self.here = float(np.real(sum(np.sum(u * y) for u, y in zip(self.upstream, wide))))
         if below is not None:
             # A gradient is no more exact than its function: not in dtype, and not where its own parts cancel.
             self.tolerance = max(self.tolerance, below.tolerance, key=lambda tolerance: tolerance.exact)
-            self.step = max(self.step, below.step)
+            self.step, self.eps = max(self.step, below.step), max(self.eps, below.eps)
             self.size = max(self.size, below.size / max(1.0, *(self.scale(k) for k in below.where)))
-        wrong = [k for k in self.where if self.values[k].size and not self.agrees(k)]
-        if wrong:
-            raise self.report(wrong)
+        if not all(np.isfinite(y).all() for y in wide):
+            text = f"its {'value' if self.order == 1 else 'gradient'} is not finite here"
+            return [self.found("ill-conditioned", text, "not finite")]
+        checked = [k for k in self.where if self.values[k].size]
+        suspects = [k for k in checked if not self.agrees(k)]
+        reports = [report for k in suspects if (report := self.judge(k, suspects)) is not None]
+        if any(report.verdict == "wrong" for report in reports):
+            self.twice()
+        kinked = [self.kinked(k) for k in checked if k not in suspects]
+        return reports + [report for report in kinked if report is not None] + self.rounding(outputs)
 
     # Reverse mode
     def reverse(self) -> list[Array]:
@@ -238,30 +290,52 @@ class _Check:
         if not outputs:
             raise TypeError(f"check_grads: {self.title} returns nothing of floating dtype")
         arrays = [np.array(out._data) for out in outputs]
-        for y in arrays:
-            if not np.isfinite(y).all():
-                raise self.error(f"its {'value' if self.order == 1 else 'gradient'} is not finite here", "not finite")
         if self.order == 1:
             for y, again in zip(arrays, self.call({k: self.values[k] for k in self.where})):
-                if not np.array_equal(y, again):
+                if not np.array_equal(y, again, equal_nan=True):
                     how = f"outputs differ by {np.max(np.abs(y - again)):.3g}" if y.shape == again.shape else "shapes differ"
                     text = f"two calls with the same arguments give different results ({how}): seed its generator, or turn randomness off"
-                    raise self.error(text, "nondeterministic")
+                    raise GradientError(self.found("nondeterministic", text, "nondeterministic"))
         self.upstream = [np.asarray(_weights(self.rng, y.shape), y.dtype) for y in arrays]
-        inputs = [args[k] for k in self.where]
         try:
-            with record_mode(GRAD):
-                found = _pull(outputs, inputs, self.upstream, create=self.order > 1)
+            found = self.pulled(outputs, [args[k] for k in self.where])
         except Exception as error:
             notes = "; ".join(getattr(error, "__notes__", ()))
-            raise self.error(f"reverse mode failed: {error}{f' ({notes})' if notes else ''}", "error") from error
+            text = f"reverse mode failed: {error}{f' ({notes})' if notes else ''}"
+            raise GradientError(self.found("wrong", text, "error")) from error
         for k, g in zip(self.where, found):
             x = self.values[k]
             if g is not None and (g.shape != x.shape or g.dtype != x.dtype):
                 text = f"the gradient is {g.dtype}{list(g.shape)}, but the argument is {x.dtype}{list(x.shape)}"
-                raise self.error(text, "dtype", self.names[k])
+                raise GradientError(self.found("wrong", text, "dtype", self.names[k]))
             self.gradients[k] = np.zeros(x.shape) if g is None else np.array(g._data, self.wide[k].dtype)
+        if any(self.values[k].dtype != self.wide[k].dtype for k in self.where):
+            try:
+                self.gradients, self.narrow = self.at(self.wide), self.gradients
+            except Exception:
+                self.narrow = None  # it does not run in float64: its own dtype has to do
         return arrays
+
+    def pulled(self, outputs: list[Tensor], inputs: list[Tensor]) -> list[Tensor | None]:
+        upstream = [np.asarray(u, out.dtype) for u, out in zip(self.upstream, outputs)]
+        with record_mode(GRAD):
+            return _pull(outputs, inputs, upstream, create=self.order > 1)
+
+    def at(self, arrays: dict[int, Array]) -> dict[int, Array]:
+        """The gradients at other arguments."""
+        args = [_leaf(arrays[k].copy()) if k in arrays else value for k, value in enumerate(self.values)]
+        with record_mode(GRAD):
+            outputs = _outputs(self.f(*args), self.title)
+        found = self.pulled(outputs, [args[k] for k in arrays])
+        return {k: np.zeros(a.shape) if g is None else np.array(g._data) for (k, a), g in zip(arrays.items(), found)}
+
+    def twice(self) -> None:
+        """A rule that draws random numbers is not wrong but nondeterministic."""
+        first, second = self.at(self.wide), self.at(self.wide)
+        for k in self.where:
+            if not np.array_equal(first[k], second[k], equal_nan=True):
+                text = "two backward passes give different gradients: a rule draws random numbers, or remembers something"
+                raise GradientError(self.found("nondeterministic", text, "nondeterministic", self.names[k]))
 
     # The oracles
     def call(self, arrays: dict[int, Array]) -> list[Array]:
@@ -269,13 +343,16 @@ class _Check:
         args = [wrap(arrays[k].copy()) if k in arrays else value for k, value in enumerate(self.values)]
         return [out._data for out in _outputs(self.f(*args), self.title)]
 
+    def line(self, k: int, v: Array) -> Callable[[float], float]:
+        """``s`` along ``v`` in argument ``k``."""
+        return lambda t: float(np.real(self.weighted({**self.wide, k: self.wide[k] + t * v}))) if t else self.here
+
     def along(self, k: int, v: Array, oracle: str, step: float = 0.0) -> float:
         """The derivative of ``s`` along ``v`` in argument ``k``; NaN where the complex step does not run."""
         if oracle == "complex":
             return self.complex_step(k, v)
-        h = (step or self.step) * self.scale(k)
-        ahead, behind = (self.weighted({**self.wide, k: self.wide[k] + sign * h * v}) for sign in (1, -1))
-        return float(np.real(ahead - behind) / (2 * h))
+        h, s = (step or self.step) * self.scale(k), self.line(k, v)
+        return (s(h) - s(-h)) / (2 * h)
 
     def complex_step(self, k: int, v: Array) -> float:
         arrays: dict[int, Array] = {j: a.astype(np.promote_types(a.dtype, np.complex64)) for j, a in self.wide.items()}
@@ -317,11 +394,14 @@ class _Check:
         v = v / np.sqrt(np.sum(v * v))
         parts = self.gradients[k] * v
         received, size = float(np.sum(parts)), float(np.sqrt(np.sum(parts * parts)))
+        self.directions[k] = (v, received)
         oracle = self.choose(k, v)
         expected = self.along(k, v, oracle)
         self.oracles[k] = oracle
-        self.along_text[k] = f"expected {expected:.12g}, received {received:.12g}; seed {self.seed}"
-        return bool(abs(received - expected) <= self.allowed(k, oracle, max(size, abs(expected))))
+        good = bool(abs(received - expected) <= self.allowed(k, oracle, max(size, abs(expected))))
+        if good:
+            self.note(k, "agrees", ORACLES[oracle], expected, received)
+        return good
 
     def choose(self, k: int, v: Array) -> str:
         """The complex step, unless it does not run or differs from central differences by more than these can err."""
@@ -337,6 +417,131 @@ class _Check:
         closer = abs(self.along(k, v, "central", self.step / 8) - exact)
         return "complex" if closer < off / 16 else "central"
 
+    # The verdict on what differs
+    def measure(self, k: int | None = None, position: int | None = None) -> Callable[[], tuple[Ladder, float]]:
+        """For a plot: the ladder of an element, or along the random direction, and what reverse mode gives there."""
+        k = self.where[0] if k is None else k
+        if position is None:
+            v, received = self.directions.get(k, (np.zeros(self.values[k].shape), 0.0))
+        else:
+            v, received = self.unit(k, position), float(self.gradients[k].flat[position])
+
+        def measured() -> tuple[Ladder, float]:
+            with np.errstate(all="ignore"):
+                return self.ladder(k, v, position), received
+
+        return measured
+
+    def ladder(self, k: int, v: Array, position: int | None = None) -> Ladder:
+        x = 0.0 if position is None else float(abs(self.wide[k].flat[position]))
+        return ladder(self.line(k, v), self.scale(k), self.eps * self.size, x or self.scale(k))
+
+    def settle(self, k: int, v: Array, position: int | None, received: float, expected: float) -> tuple[Verdict, float]:
+        """The verdict on a derivative that differs at one step, and the derivative as far as it is known."""
+        if not np.isfinite(received):
+            return "wrong", expected
+        sides = self.sides(k, v)
+        if self.oracles[k] == "complex":
+            inside = sides is not None and sides.contain(received, self.allowed(k, "central", abs(received)))
+            return ("kink here" if inside else "wrong"), expected
+        found = self.ladder(k, v, position)
+        size = max(abs(received), abs(found.best)) if np.isfinite(found.best) else abs(received)
+        allowed, off = self.allowed(k, "central", size), abs(received - found.best)
+        if off <= allowed + 3 * found.error and found.error <= VAGUE * size + allowed:
+            return "agrees", found.best
+        if sides is not None:
+            inside = sides.contain(received, max(allowed, LEAST * max(abs(sides.left), abs(sides.right))))
+            return ("kink here" if inside else "wrong"), found.best
+        vague = not np.isfinite(found.error) or (found.error > VAGUE * size + allowed and off <= 10 * found.error)
+        return ("ill-conditioned" if vague else "wrong"), found.best
+
+    def sides(self, k: int, v: Array) -> Sides | None:
+        return kink(self.line(k, v), self.scale(k), self.eps * self.size)
+
+    def kinked(self, k: int) -> GradientReport | None:
+        """What agrees by luck, or by convention, where there is no derivative: 0 for ``|x|`` at 0."""
+        v, received = self.directions[k]
+        s, h = self.line(k, v), self.step * self.scale(k)
+        if self.oracle != "auto" or not abs(s(h) + s(-h) - 2 * self.here) > 0.05 * h * abs(received):
+            return None
+        sides = self.sides(k, v)
+        return self.at_kink(k, [], sides, received) if sides is not None else None
+
+    def at_kink(self, k: int, positions: list[int], sides: Sides | None, received: float) -> GradientReport:
+        where = f" at {self.label(k, positions[0])}" if positions else ""
+        also = f" and {len(positions) - 1} more" if len(positions) > 1 else ""
+        text = f"a kink here{where}{also}: nothing to compare with"
+        expected = None
+        if sides is not None:
+            text = (
+                f"a {'jump' if sides.jump else 'kink'} here{where}{also}: the slope is {sides.left:.6g} to the left and "
+                f"{sides.right:.6g} to the right; received {received:.6g} is {'one of them' if sides.left == sides.right else 'not outside'}"
+            )
+            expected = (sides.left + sides.right) / 2
+        self.note(k, "kink here", "ladder of steps", expected or 0.0, received)
+        report = self.found("kink here", text, "kink", self.names[k], self.measure(k, positions[0] if positions else None))
+        report.index = self.index(k, positions[0]) if positions else None
+        report.expected, report.received = expected, received
+        return report
+
+    def ties(self, k: int, positions: list[int]) -> tuple[int, int, float, float] | None:
+        """Two elements at a kink that each get the whole gradient: moved together there is no kink, and it counts twice."""
+        for p, q in itertools.combinations(positions[:TIED], 2):
+            v = self.unit(k, p) + self.unit(k, q)
+            if self.sides(k, v) is not None:
+                continue
+            found, received = self.ladder(k, v), float(np.sum(self.gradients[k] * v))
+            allowed = self.allowed(k, "central", max(abs(received), abs(found.best))) + 3 * found.error
+            if abs(received) > 1.5 * abs(found.best) + allowed and abs(found.best) > allowed:
+                return p, q, found.best, received
+        return None
+
+    def rounding(self, outputs: list[Array]) -> list[GradientReport]:
+        """Compare the gradients in their own dtypes with those in float64, which the oracle has been asked about."""
+        if self.narrow is None:
+            return []
+        kinds = [self.values[k].dtype for k in self.where] + [y.dtype for y in outputs]
+        coarse = max((_tolerance(kind) for kind in kinds), key=lambda tolerance: tolerance.exact)
+        moved: dict[int, Array] | None = None
+        reports: list[GradientReport] = []
+        for k in self.where:
+            g, exact, kind = self.narrow[k], self.gradients[k], np.finfo(self.values[k].dtype)
+            if not g.size:
+                continue
+            rms = float(np.sqrt(np.mean(exact * exact)))
+            noise = coarse.noise * self.size / max(1.0, self.scale(k)) + 4 * float(kind.smallest_subnormal)
+            off = np.abs(g - exact)
+            worst = int(np.argmax(np.where(np.isnan(off), np.inf, off)))
+            expected, received = float(exact.flat[worst]), float(g.flat[worst])
+            if np.all(off <= (self.rtol or coarse.exact) * (np.abs(exact) + rms) + noise):
+                self.note(k, "agrees", "float64", expected, received)
+                continue
+            if moved is None:  # as far as rounding the arguments moves the gradients, so may rounding inside f
+                moved = self.at({j: a * (1 + _eps(self.values[j]) * _signs(self.rng, a.shape)) for j, a in self.wide.items()})
+            lost = max(_lost(y, w) for y, w in zip(outputs, self.call(self.wide)))
+            room = 64 * np.abs(moved[k] - exact) + 16 * lost * (np.abs(exact) + rms) + 0.2 * (np.abs(exact) + rms) + 10 * noise
+            beyond = np.abs(exact) > float(kind.max) / 4
+            explained = beyond | ~np.isfinite(g) | (off <= room)
+            verdict: Verdict = "dtype too small" if explained.all() else "wrong"
+            if verdict == "wrong":
+                worst = int(np.argmax(np.where(explained, -np.inf, off)))
+                expected, received = float(exact.flat[worst]), float(g.flat[worst])
+            why = "overflows" if not np.isfinite(received) else "is off by more than rounding explains" if verdict == "wrong" else (
+                "underflows" if abs(expected) < float(kind.smallest_normal) else "loses its digits to rounding"
+            )  # fmt: skip
+            text = (
+                f"right in float64, but in {self.values[k].dtype} it {why}: {self.label(k, worst)} should be "
+                f"{expected:.6g}, received {received:.6g}; {int(np.sum(~(off <= room)))} of {g.size} elements are further off than rounding of the arguments explains"
+                if verdict == "wrong"
+                else f"right in float64, but in {self.values[k].dtype} it {why}: {self.label(k, worst)} should be {expected:.6g}, "
+                f"received {received:.6g}"
+            )
+            self.note(k, verdict, "float64", expected, received)
+            report = self.found(verdict, text, "dtype", self.names[k], self.measure(k, worst))
+            report.index, report.expected, report.received = self.index(k, worst), expected, received
+            reports.append(report)
+        return reports
+
     # The report
     def elements(self, k: int, oracle: str) -> tuple[Array, Array]:
         """Flat positions in argument ``k``, and the derivative of ``s`` for each."""
@@ -349,55 +554,117 @@ class _Check:
         v.flat[position] = 1.0
         return v
 
-    def report(self, wrong: list[int]) -> GradientError:
-        """The error for the first of the wrong arguments, from the derivatives of its elements one by one."""
-        k = wrong[0]
-        name, x, g = self.names[k], self.values[k], self.gradients[k]
+    def judge(self, k: int, suspects: list[int]) -> GradientReport | None:
+        """The verdict on an argument whose gradient differs along a direction, from its elements one by one."""
         oracle = self.oracles[k]
         positions, expected = self.elements(k, oracle)
-        received = g.reshape(-1)[positions]
+        received = self.gradients[k].reshape(-1)[positions]
         off = np.abs(received - expected)
         size = np.maximum(np.abs(expected), np.abs(received))
-        allowed = np.array([self.allowed(k, oracle, s) for s in size])
-        differ = ~(off <= allowed)
+        differ = ~(off <= np.array([self.allowed(k, oracle, s) for s in size]))
         if not differ.any():
-            text = f"it differs along a random direction, but no one element of {len(positions)} does: {self.along_text[k]}"
-            return self.error(text, "", name)
-        worst = int(np.argmax(np.where(np.isnan(off), np.inf, off)))
-        index = tuple(int(i) for i in np.unravel_index(int(positions[worst]), x.shape))
-        found = patterns.recognise(
-            patterns.Evidence(positions, expected, g, self.others(k, oracle), self.sizes(k)),
-            lambda: self.unsummed(k, oracle),
-            lambda: self.slopes(k, int(positions[worst])) if oracle == "central" else None,
+            return self.judge_direction(k, len(positions))
+        came: dict[Verdict, list[int]] = {verdict: [] for verdict in VERDICTS}
+        worst_first = np.argsort(np.where(np.isnan(off), -np.inf, -off), kind="stable")
+        for i in worst_first[differ[worst_first]].tolist():
+            if len(came["wrong"]) >= ENOUGH:
+                break  # the rest is counted as it looked at one step
+            p = int(positions[i])
+            verdict, expected[i] = self.settle(k, self.unit(k, p), p, float(received[i]), float(expected[i]))
+            came[verdict].append(i)
+        for verdict in ("agrees", "kink here", "ill-conditioned"):
+            differ[came[verdict]] = False
+        if came["wrong"]:
+            keep = np.ones(len(positions), bool)
+            keep[came["kink here"] + came["ill-conditioned"]] = False
+            return self.wrong(k, suspects, positions[keep], expected[keep], differ[keep])
+        if came["kink here"]:
+            at = [int(positions[i]) for i in came["kink here"]]
+            if (pair := self.ties(k, at)) is not None:
+                return self.tied(k, *pair)
+            return self.at_kink(k, at, self.sides(k, self.unit(k, at[0])), float(self.gradients[k].flat[at[0]]))
+        if came["ill-conditioned"]:
+            i = came["ill-conditioned"][0]
+            return self.vague(k, int(positions[i]), float(expected[i]), float(received[i]))
+        self.note(k, "agrees", "ladder of steps", *self.directions[k][1:] * 2)
+        return None
+
+    def judge_direction(self, k: int, count: int) -> GradientReport | None:
+        """It differs along the random direction, but no element that was looked at does."""
+        v, received = self.directions[k]
+        verdict, expected = self.settle(k, v, None, received, self.along(k, v, self.oracles[k]))
+        if verdict == "agrees":
+            self.note(k, verdict, "ladder of steps", expected, received)
+            return None
+        if verdict == "kink here":
+            return self.at_kink(k, [], self.sides(k, v), received)
+        if verdict == "ill-conditioned":
+            return self.vague(k, None, expected, received)
+        told = f"expected {expected:.12g}, received {received:.12g}; seed {self.seed}"
+        text = f"it differs along a random direction, but no one element of {count} does: {told}"
+        self.note(k, "wrong", ORACLES[self.oracles[k]], expected, received)
+        return self.found("wrong", text, "", self.names[k], self.measure(k))
+
+    def vague(self, k: int, position: int | None, expected: float, received: float) -> GradientReport:
+        where = self.label(k, position) if position is not None else "along a random direction"
+        text = f"ill-conditioned here: differences at no step agree on {where}; the nearest says {expected:.6g}, received {received:.6g}"
+        self.note(k, "ill-conditioned", "ladder of steps", expected, received)
+        report = self.found("ill-conditioned", text, "", self.names[k], self.measure(k, position))
+        report.index = None if position is None else self.index(k, position)
+        report.expected, report.received = expected, received
+        return report
+
+    def tied(self, k: int, p: int, q: int, expected: float, received: float) -> GradientReport:
+        text = (
+            f"{self.subject(self.names[k])} is wrong\n"
+            f"  pattern:   ties counted twice: {self.label(k, p)} and {self.label(k, q)} tie, and both get the whole gradient\n"
+            f"  expected:  {expected:.12g} in all, for both moved together\n"
+            f"  received:  {received:.12g}\n"
+            f"  seed:      {self.seed}"
         )
-        label = f"{name}{list(index)}" if index else name
-        method = "complex step" if oracle == "complex" else "central differences"
-        also = ", ".join(repr(self.names[j]) for j in wrong[1:])
+        self.note(k, "wrong", "ladder of steps", expected, received)
+        report = GradientReport("wrong", text, self.names[k], self.order, "ties", self.index(k, p), expected, received)
+        report.rows, report.seed, report._measure = self.rows, self.seed, self.measure(k, p)
+        return report
+
+    def wrong(self, k: int, suspects: list[int], positions: Array, expected: Array, differ: Array) -> GradientReport:
+        """The report on a wrong gradient: the worst element, and the mistake if it is one of the usual ones."""
+        name, x, g, oracle = self.names[k], self.values[k], self.gradients[k], self.oracles[k]
+        received = g.reshape(-1)[positions]
+        off = np.where(differ, np.abs(received - expected), -np.inf)
+        worst = int(np.argmax(np.where(np.isnan(off), np.inf, off)))
+        position = int(positions[worst])
+        evidence = patterns.Evidence(positions, expected, g, self.others(k, oracle, positions), self.sizes(k))
+        found = patterns.recognise(evidence, lambda: self.unsummed(k, oracle))
+        method = ORACLES[oracle]
+        also = ", ".join(repr(self.names[j]) for j in suspects if j != k)
         sampled = "" if len(positions) == x.size else f" ({len(positions)} of its {x.size} elements were looked at)"
+        allowed = self.allowed(k, oracle, max(abs(expected[worst]), abs(received[worst])))
+        measure = self.measure(k, position)
         lines = [
             f"{self.subject(name)} is wrong",
             f"  pattern:   {found.text if found else 'none of the usual ones'}",
             f"  argument:  {name!r}, {x.dtype}, shape {x.shape}{f'; also wrong: {also}' if also else ''}",
-            f"  element:   {label}, the worst of {int(differ.sum())} that differ out of {len(positions)}{sampled}",
+            f"  element:   {self.label(k, position)}, the worst of {int(differ.sum())} that differ out of {len(positions)}{sampled}",
             f"  expected:  {expected[worst]:.12g}  ({method})",
-            f"  received:  {received[worst]:.12g}  (reverse mode; allowed error {allowed[worst]:.1g})",
-            f"  seed:      {self.seed}",
+            f"  received:  {received[worst]:.12g}  (reverse mode; allowed error {allowed:.1g})",
         ]
-        return GradientError(
-            "\n".join(lines),
-            name,
-            self.order,
-            found.kind if found else "",
-            index,
-            float(expected[worst]),
-            float(received[worst]),
-        )
+        self.note(k, "wrong", method, float(expected[worst]), float(received[worst]))
+        report = GradientReport(
+            "wrong", "", name, self.order, found.kind if found else "", self.index(k, position), float(expected[worst]),
+            float(received[worst]), self.rows, self.seed, measure,
+        )  # fmt: skip
+        if report.pattern == "not finite" and not np.isfinite(report.ladder()[0].best):
+            report.verdict = "ill-conditioned"
+        lines += [f"  by step:   {report.sparkline()}", f"  seed:      {self.seed}"]
+        report.text = "\n".join(lines)
+        return report
 
-    def others(self, k: int, oracle: str) -> dict[str, Array]:
+    def others(self, k: int, oracle: str, positions: Array) -> dict[str, Array]:
         """What the other arguments of this shape should get."""
         shape = self.values[k].shape
         same = [j for j in self.where if j != k and self.values[j].shape == shape]
-        return {self.names[j]: self.elements(j, oracle)[1] for j in same}
+        return {self.names[j]: np.array([self.along(j, self.unit(j, p), oracle) for p in positions]) for j in same}
 
     def sizes(self, k: int) -> dict[int, str]:
         """Numbers that a gradient may have been divided by, and what they count."""
@@ -416,11 +683,11 @@ class _Check:
             if target == shape or np.prod(target) > ELEMENTS or not _broadcasts(shape, target):
                 continue
             twin = _Check(
-                self.f, list(self.values), self.names, self.title, self.order, self.seed, self.rng, self.rtol, self.oracle
+                self.f, list(self.values), self.names, self.title, self.order, self.seed, self.rng, self.rtol, self.oracle, []
             )
             twin.values[k] = np.broadcast_to(self.values[k], target).copy()
             twin.wide = {**self.wide, k: twin.values[k].astype(self.wide[k].dtype)}
-            twin.upstream, twin.step = self.upstream, self.step
+            twin.upstream, twin.step, twin.here = self.upstream, self.step, self.here
             try:
                 if [y.shape for y in twin.call(twin.wide)] != [u.shape for u in self.upstream]:
                     continue
@@ -432,19 +699,40 @@ class _Check:
             found.append((full, axes))
         return found
 
-    def slopes(self, k: int, position: int) -> patterns.Slopes:
-        """The derivatives to the left, to the right, and with a smaller step, of an element."""
-        h, v = self.step * self.scale(k), self.unit(k, position)
-        behind, here, ahead = (float(np.real(self.weighted({**self.wide, k: self.wide[k] + s * h * v}))) for s in (-1, 0, 1))
-        narrow = self.along(k, v, "central", self.step / 8)
-        return patterns.Slopes((here - behind) / h, (ahead - here) / h, narrow, float(self.gradients[k].flat[position]))
+    def index(self, k: int, position: int) -> tuple[int, ...]:
+        return tuple(int(i) for i in np.unravel_index(position, self.values[k].shape))
+
+    def label(self, k: int, position: int) -> str:
+        index = self.index(k, position)
+        return f"{self.names[k]}{list(index)}" if index else self.names[k]
+
+    def note(self, k: int, verdict: Verdict, oracle: str, expected: float, received: float) -> None:
+        self.rows.append(Row(self.order, self.names[k], verdict, oracle, expected, received))
 
     def subject(self, name: str | None) -> str:
         gradient = "the gradient" if self.order == 1 else f"the derivative of order {self.order}"
         return f"check_grads: {gradient} of {self.title}{f' with respect to {name!r}' if name else ''}"
 
-    def error(self, text: str, pattern: str, name: str | None = None) -> GradientError:
-        return GradientError(f"{self.subject(name)}: {text}", name, self.order, pattern)
+    def found(
+        self, verdict: Verdict, text: str, pattern: str, name: str | None = None,
+        measure: Callable[[], tuple[Ladder, float]] | None = None,
+    ) -> GradientReport:  # fmt: skip
+        text = f"{self.subject(name)}: {text}"
+        return GradientReport(verdict, text, name, self.order, pattern, rows=self.rows, seed=self.seed, _measure=measure)
+
+
+def _eps(x: Array) -> float:
+    return float(np.finfo(x.dtype).eps)
+
+
+def _lost(y: Array, exact: Array) -> float:
+    """The relative error of an output, in its largest elements."""
+    size = float(np.max(np.abs(exact), initial=0.0))
+    return float(np.max(np.abs(y - exact), initial=0.0)) / size if size else 0.0
+
+
+def _signs(rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
+    return np.asarray(rng.choice([-1.0, 1.0], shape))
 
 
 def _tolerance(dtype: Any) -> Tolerance:

@@ -57,13 +57,14 @@ class Ladder(NamedTuple):
         return "".join("·" if np.isnan(v) else BARS[round(min(max(v, 0.0), 7.0))] for v in level.tolist())
 
 
-def ladder(s: Line, scale: float, eps: float) -> Ladder:
+def ladder(s: Line, scale: float, eps: float, least: float | None = None) -> Ladder:
     """The derivative of ``s`` at 0, from steps between ``scale / 10`` and some ``1e-10 * scale``.
 
     Args:
         s: the function along the line.
         scale: the size of what the steps are added to.
         eps: the rounding error of a value of ``s``, absolute.
+        least: where the steps are added to something smaller than ``scale``, its size: the ladder goes down further.
 
     Example:
         >>> import math
@@ -71,7 +72,8 @@ def ladder(s: Line, scale: float, eps: float) -> Ladder:
         >>> abs(found.best - 1.0) <= found.error <= 1e-9
         True
     """
-    steps = TOP * scale * RATIO ** -np.arange(RUNGS)
+    further = round(np.log(scale / least) / np.log(RATIO)) if least and least < scale else 0
+    steps = TOP * scale * RATIO ** -np.arange(RUNGS + min(further, RUNGS))
     differences = np.array([s(h) - s(-h) for h in steps.tolist()])
     with np.errstate(all="ignore"):
         estimates = np.where(np.isfinite(differences), differences / (2 * steps), np.nan)

@@ -42,15 +42,6 @@ class Evidence(NamedTuple):
         return self.received.reshape(-1)[self.positions]
 
 
-class Slopes(NamedTuple):
-    """The derivative of one element to the left, to the right, across both with an 8 times smaller step, and received."""
-
-    left: float
-    right: float
-    narrow: float
-    received: float
-
-
 class Pattern(NamedTuple):
     """A recognised mistake."""
 
@@ -61,12 +52,10 @@ class Pattern(NamedTuple):
 def recognise(
     evidence: Evidence,
     unsummed: Callable[[], list[tuple[Array, tuple[int, ...]]]],
-    slopes: Callable[[], Slopes | None],
 ) -> Pattern | None:
     """The mistake that explains all elements, the simplest explanation first."""
     return (
         _not_finite(evidence)
-        or _kink(slopes())
         or _zero(evidence)
         or _factor(evidence, {-1.0, 2.0, 0.5})
         or _swapped(evidence)
@@ -154,14 +143,3 @@ def _broadcast(e: Evidence, unsummed: list[tuple[Array, tuple[int, ...]]]) -> Pa
 
 def _is(received: Array, candidate: Array) -> bool:
     return bool(np.max(np.abs(received - candidate), initial=0.0) <= NEAR * np.max(np.abs(candidate), initial=0.0))
-
-
-def _kink(slopes: Slopes | None) -> Pattern | None:
-    if slopes is None:
-        return None
-    left, right, narrow, received = slopes
-    if abs(left - right) > 0.05 * max(abs(left), abs(right), abs(received)):
-        return Pattern("kink", f"a kink: the slope is {left:.6g} to the left and {right:.6g} to the right; check it elsewhere")
-    if abs(narrow) > 4 * abs(left + right) / 2 > 4 * abs(received):
-        return Pattern("kink", "a jump: the slope grows without bound as the step shrinks; check it elsewhere")
-    return None
