@@ -215,7 +215,7 @@ def check(name: str, ours: list[Any], theirs: list[Any]) -> None:
         np.testing.assert_allclose(a.numpy(), want, rtol=1e-3, atol=2e-4 * max(1.0, float(abs(want).max())), err_msg=name)
 
 
-def timed(run: Step) -> tuple[float, float]:
+def timed(run: Step) -> tuple[float, ...]:
     wall, cpu = time.perf_counter(), time.process_time()
     run()
     return time.perf_counter() - wall, time.process_time() - cpu
@@ -225,7 +225,7 @@ def measure(pair: Pair, rounds: int, repeat: int = 3) -> list[Times]:
     parts = [pair.forward] if pair.backward is None else [pair.forward, pair.backward]
     for ours, theirs in parts:
         check(pair.name, ours(), theirs())
-    found: list[list[tuple[float, float]]] = [[] for _ in parts]
+    found: list[list[tuple[float, ...]]] = [[] for _ in parts]
     for r in range(rounds):
         fastest = [[(9e9, 9e9)] * 2 for _ in parts]
         for side in (0, 1) if r % 2 else (1, 0):

@@ -104,7 +104,11 @@ def test_dtypes_that_an_operation_cannot_take():
     holds(message(mg.DtypeError, lambda: weights + "a"), "add: expected a Tensor, an array or a number, got str: 'a'")
 
 
-@pytest.mark.parametrize("data", [[[1, 2], [3]], "abc", [object()], [None], {"a": 1}, np.array(["x"])], ids=lambda v: re.sub(r" at 0x[0-9a-f]+", "", repr(v)))
+@pytest.mark.parametrize(
+    "data",
+    [[[1, 2], [3]], "abc", [object()], [None], {"a": 1}, np.array(["x"])],
+    ids=lambda v: re.sub(r" at 0x[0-9a-f]+", "", repr(v)),
+)
 def test_data_that_are_no_numbers_in_a_regular_list(data):
     text = message(mg.DtypeError, lambda: mg.tensor(data))
     holds(text, "regular (nested) list")

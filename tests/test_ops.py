@@ -606,7 +606,23 @@ RENAMED = {
     "power": "pow", "equal": "eq", "not_equal": "ne", "less": "lt", "less_equal": "le", "greater": "gt", "greater_equal": "ge",
     "max": "amax", "min": "amin", "bitwise_invert": "bitwise_not",
 }  # fmt: skip
-UNLIKE = {"cbrt", "gelu_slope", "gelu_tanh_slope", "silu_slope", "prod", "cumulative_prod", "cumulative_sum", "concat", "stack", "copy", "gather", "pad", "positive", "place", "cross"}
+UNLIKE = {
+    "cbrt",
+    "gelu_slope",
+    "gelu_tanh_slope",
+    "silu_slope",
+    "prod",
+    "cumulative_prod",
+    "cumulative_sum",
+    "concat",
+    "stack",
+    "copy",
+    "gather",
+    "pad",
+    "positive",
+    "place",
+    "cross",
+}
 """Rows whose namesakes in PyTorch are missing, take other arguments, or do something else; some have a line below."""
 TORCH: dict[str, str] = {
     "softplus": "torch.nn.functional.softplus(a)",

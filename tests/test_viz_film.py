@@ -256,7 +256,7 @@ def test_it_holds_no_graph_and_no_model():
         gc.enable()
     gc.collect()
     assert told() is None
-    assert not [o for o in gc.get_objects() if isinstance(o, Node) and o.extra is not None and o.extra.hooks]
+    assert not [o for o in gc.get_objects() if type(o) is Node and o.extra is not None and o.extra.hooks]
 
 
 def test_forward_passes_that_do_not_learn_are_not_counted():

@@ -152,7 +152,7 @@ def keeping_alive(t: Any) -> list[Holder]:
         raise TypeError(f"keeping_alive: expected a Tensor, got {type(t).__name__}")
     if t.node is None or t.node.op is None:
         return []
-    tensors = [x for x in gc.get_objects() if isinstance(x, Handle) and getattr(x, "node", None) is not None]
+    tensors = [x for x in gc.get_objects() if issubclass(type(x), Handle) and getattr(x, "node", None) is not None]
     names = naming.variables(lambda value: id(value) if isinstance(value, Handle) else None)
     found = []
     for x in tensors:

@@ -186,7 +186,7 @@ class _Array:
 
 def _outside() -> dict[int, Node | None]:
     """The arrays that tensors alive hold, with their nodes: they stay, whatever the graph lets go. Leaves come before their views."""
-    held = [x for x in gc.get_objects() if isinstance(x, Handle) and hasattr(x, "_data")]
+    held = [x for x in gc.get_objects() if issubclass(type(x), Handle) and hasattr(x, "_data")]
     held.sort(key=lambda x: x.node is None or x.node.op is not None)
     found: dict[int, Node | None] = {}
     for x in held:

@@ -170,6 +170,34 @@ const matmul = {
   },
 };
 
+/** x w^T + b; the weight's gradient sums over all rows of x, the bias's over all rows of g. */
+const linear = {
+  forward([x, w, b]) {
+    const y = matmul.forward([x, transposed(w)]);
+    return b ? elementwise((p, q) => p + q, y, b) : y;
+  },
+  pull(i, g, y, [x, w, b]) {
+    if (i === 0) return matmul.forward([g, w]);
+    if (i === 2) return unbroadcast(g, b.shape);
+    const rows = (a) => make([a.data.length / a.shape.at(-1), a.shape.at(-1)], a.data);
+    return multiplyMatrices(transposed(rows(g)), rows(x));
+  },
+};
+/** -log softmax(x)[class] of each row; its gradient is softmax(x), less one at the class. */
+const softmaxCrossEntropy = {
+  forward([x, classes]) {
+    const { top, sum } = logSumExp(x, -1), n = x.shape.at(-1);
+    return make(x.shape.slice(0, -1), top.data.map((t, k) => Math.log(sum.data[k]) + t - x.data[k * n + classes.data[k]]));
+  },
+  pull(i, g, y, [x, classes]) {
+    const { top, sum } = logSumExp(x, -1), n = x.shape.at(-1);
+    return make(x.shape, x.data.map((a, q) => {
+      const k = Math.floor(q / n);
+      return (Math.exp(a - top.data[k]) / sum.data[k] - (q % n === classes.data[k] ? 1 : 0)) * g.data[k];
+    }));
+  },
+};
+
 // Where numbers move to
 const strides = (shape) => shape.map((_, k) => count(shape.slice(k + 1)));
 /** Places read off by walking output axes, each {n, stride}, from `start`. */
@@ -296,6 +324,7 @@ const OPS = {
   round: scalars(roundHalfEven, none),
   relu: scalars((a) => Math.max(a, 0), (g, y) => (y > 0 ? g : 0)),
   sigmoid: scalars(sigmoid, (g, y) => g * (y - y * y)),
+  silu: scalars((a) => a * sigmoid(a), (g, y, a) => g * (sigmoid(a) + y * (1 - sigmoid(a)))),
   softplus: scalars((a) => Math.max(a, 0) + Math.log1p(Math.exp(-Math.abs(a))), (g, y, a) => g * sigmoid(a)),
   greater: scalars((a, b) => +(a > b)),
   greater_equal: scalars((a, b) => +(a >= b)),
@@ -347,6 +376,8 @@ const OPS = {
     },
   },
   matmul,
+  linear,
+  softmax_cross_entropy: softmaxCrossEntropy,
   reshape: moves(([shape], a) => {
     const asked = [shape].flat(), known = asked.filter((n) => n >= 0);
     return {
