@@ -227,11 +227,11 @@ def measure(pair: Pair, rounds: int, repeat: int = 3) -> list[Times]:
         check(pair.name, ours(), theirs())
     found: list[list[tuple[float, ...]]] = [[] for _ in parts]
     for r in range(rounds):
-        fastest = [[(9e9, 9e9)] * 2 for _ in parts]
+        fastest: list[list[tuple[float, ...]]] = [[(9e9, 9e9)] * 2 for _ in parts]
         for side in (0, 1) if r % 2 else (1, 0):
             for _ in range(repeat):
                 for best, part in zip(fastest, parts):
-                    best[side] = tuple(map(min, best[side], timed(part[side])))  # type: ignore[call-overload]
+                    best[side] = tuple(map(min, best[side], timed(part[side])))
         for kept, (a, b) in zip(found, fastest):
             kept.append((a[0] / b[0], a[1]))
     result = []

@@ -131,8 +131,10 @@ def transformer() -> Any:
     model = models.Seq2SeqTransformer(50, 50, d_model=32, nhead=4, dim_feedforward=64)
     source, target = mg.random.randint(3, 50, (2, 9)), mg.random.randint(3, 50, (2, 7))
     loss = mg.mean(model(source, target) ** 2)
-    layout = {"depth": 1, "unfold": ["encoder", "decoder"], "rankdir": "TB"}
-    return viz.draw(loss, flow="forward", show="op,shape", **layout, title="Encoder and decoder, six layers each")
+    return viz.draw(
+        loss, flow="forward", show="op,shape", depth=1, unfold=["encoder", "decoder"], rankdir="TB",
+        title="Encoder and decoder, six layers each",
+    )  # fmt: skip
 
 
 def gpt() -> Any:

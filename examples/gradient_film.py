@@ -27,7 +27,7 @@ class Memory(nn.Module):
     def __init__(self, bias: float) -> None:
         self.read, self.answer = nn.GRU(SYMBOLS, HIDDEN), nn.Linear(HIDDEN, SYMBOLS)
         with mg.no_grad():
-            self.read.bias_hh_l0[HIDDEN : 2 * HIDDEN] += bias  # the update gate's
+            self.read.get_parameter("bias_hh_l0")[HIDDEN : 2 * HIDDEN] += bias  # the update gate's
 
     def forward(self, x: mg.Tensor) -> mg.Tensor:
         output, _ = self.read(x)

@@ -1,16 +1,35 @@
-"""Hypothesis strategies for arrays, Tensors, shapes that broadcast together, and axes. Needs ``pip install 'minigrad[testing]'``."""
+"""Hypothesis strategies: arrays, Tensors, shapes, axes, indices, einsum equations, convolutions, models, and whole programs.
+
+Needs ``pip install 'minigrad[testing]'``.
+"""
 
 from __future__ import annotations
 
-from typing import Any, cast
+import string
+from collections.abc import Iterable
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from minigrad.tensor import Tensor, tensor
+from minigrad.testing.programs import LARGEST, Kind, Program, Reference, Step, kinds_of
 
-__all__ = ["arrays", "axes", "shapes", "shapes_that_broadcast", "tensors"]
+__all__ = [
+    "ConvConfig",
+    "EinsumCase",
+    "arrays",
+    "axes",
+    "conv_configs",
+    "einsum_equations",
+    "indices",
+    "modules",
+    "programs",
+    "shapes",
+    "shapes_that_broadcast",
+    "tensors",
+]
 
 Shape = tuple[int, ...]
 Shapes = Shape | st.SearchStrategy[Shape]
@@ -106,3 +125,225 @@ def axes(ndim: int) -> st.SearchStrategy[int | tuple[int, ...] | None]:
         return st.none() | st.just(())
     several = hnp.valid_tuple_axes(ndim, min_size=0)
     return st.none() | st.integers(-ndim, ndim - 1) | several
+
+
+def indices(shape: Shape) -> st.SearchStrategy[Any]:
+    """What ``x[...]`` takes for an array of this shape: integers, slices, ``...``, new axes, lists of integers, and masks.
+
+    Example:
+        >>> from hypothesis import find
+        >>> from minigrad.testing import strategies
+        >>> find(strategies.indices((3, 2)), lambda index: np.ones((3, 2))[index].ndim == 3)
+        (None,)
+    """
+    basic = hnp.basic_indices(shape, allow_newaxis=True, allow_ellipsis=True)
+    mask = hnp.arrays(bool, shape)
+    if not shape or 0 in shape:
+        return basic | mask
+    together = hnp.array_shapes(min_dims=1, max_dims=2, min_side=1, max_side=3)
+    return basic | hnp.integer_array_indices(shape, result_shape=together) | mask
+
+
+class EinsumCase(NamedTuple):
+    """An equation and the shapes of its operands."""
+
+    equation: str
+    shapes: tuple[Shape, ...]
+
+
+@st.composite
+def einsum_equations(draw: st.DrawFn, max_operands: int = 3, max_letters: int = 4, max_side: int = 3) -> EinsumCase:
+    """Equations for ``einsum`` with the shapes of their operands: products, sums, outer products, diagonals, transposes.
+
+    Example:
+        >>> from hypothesis import find
+        >>> from minigrad.testing import strategies
+        >>> find(strategies.einsum_equations(), lambda case: len(case.shapes) == 2 and "j" in case.equation).equation
+        ',j->'
+    """
+    letters = string.ascii_lowercase[8 : 8 + draw(st.integers(1, max_letters))]
+    sizes = {letter: draw(st.integers(1, max_side)) for letter in letters}
+    words = draw(st.lists(st.text(letters, max_size=3), min_size=1, max_size=max_operands))
+    used = sorted(set("".join(words)))
+    out = draw(st.lists(st.sampled_from(used), unique=True).map("".join)) if used else ""
+    return EinsumCase(f"{','.join(words)}->{out}", tuple(tuple(sizes[letter] for letter in word) for word in words))
+
+
+class ConvConfig(NamedTuple):
+    """Shapes and options of a convolution: ``x`` (N, C, *spatial), ``weight`` (K, C / groups, *window)."""
+
+    x: Shape
+    weight: Shape
+    options: dict[str, Any]
+
+
+@st.composite
+def conv_configs(draw: st.DrawFn, dims: int = 2, max_side: int = 5, max_channels: int = 2) -> ConvConfig:
+    """Configurations for ``conv1d``, ``conv2d`` and ``conv3d`` in which the window fits.
+
+    Args:
+        dims: of space.
+        max_side: the largest side of the image.
+        max_channels: the most channels in a group, in and out.
+
+    Example:
+        >>> from hypothesis import given
+        >>> import minigrad as mg
+        >>> from minigrad.testing import check_grads, strategies
+        >>> @given(strategies.conv_configs(dims=1))
+        ... def test_conv(config):
+        ...     rng = np.random.default_rng(0)
+        ...     x, weight = rng.normal(size=config.x), rng.normal(size=config.weight)
+        ...     check_grads(lambda x, weight: mg.conv1d(x, weight, **config.options), x, weight, order=1)
+        >>> test_conv()
+    """
+    groups = draw(st.sampled_from([1, 1, 2]))
+    inward, outward = (groups * draw(st.integers(1, max_channels)) for _ in range(2))
+    each: list[tuple[int, int, int, int, int]] = []
+    for _ in range(dims):
+        window, dilation, padding = draw(st.integers(1, 3)), draw(st.integers(1, 2)), draw(st.integers(0, 1))
+        least = max(1, dilation * (window - 1) + 1 - 2 * padding)
+        each.append((draw(st.integers(least, max(least, max_side))), window, draw(st.integers(1, 2)), padding, dilation))
+    sides, windows, strides, paddings, dilations = zip(*each)
+    options = {"stride": strides, "padding": paddings, "dilation": dilations, "groups": groups}
+    return ConvConfig(
+        (draw(st.integers(1, 2)), inward, *sides), (outward, inward // groups, *windows), options
+    )
+
+
+@st.composite
+def modules(draw: st.DrawFn, features: int = 3, max_layers: int = 3) -> Any:
+    """Small random models that map (N, features) to (N, something): layers, activations, norms, residual parts.
+
+    Their parameters are float64, drawn from a seed that Hypothesis shrinks.
+
+    Example:
+        >>> from hypothesis import given
+        >>> import minigrad as mg
+        >>> from minigrad.testing import check_grads, strategies
+        >>> @given(strategies.modules())
+        ... def test_model(model):
+        ...     check_grads(model, np.random.default_rng(0).normal(size=(4, 3)), order=1)
+        >>> test_model()
+    """
+    import minigrad
+
+    nn = minigrad.nn
+    layers: list[Any] = []
+    width = features
+    activations = ["Tanh", "Sigmoid", "SiLU", "GELU", "Softplus", "ReLU", "ELU", "LeakyReLU"]
+    for _ in range(draw(st.integers(1, max_layers))):
+        sort = draw(st.sampled_from(["linear", "activation", "norm", "residual", "bottleneck"]))
+        if sort == "linear":
+            after = draw(st.integers(1, 4))
+            layers.append(nn.Linear(width, after, bias=draw(st.booleans())))
+            width = after
+        elif sort == "activation":
+            layers.append(getattr(nn, draw(st.sampled_from(activations)))())
+        elif sort == "norm":
+            layers.append(nn.LayerNorm(width) if width > 1 else nn.Tanh())
+        elif sort == "residual":
+            layers.append(_residual(nn, nn.Sequential(nn.Linear(width, width), nn.Tanh())))
+        else:
+            layers.append(nn.Sequential(nn.Linear(width, 1), nn.Tanh(), nn.Linear(1, width)))
+    model = nn.Sequential(*layers)
+    rng = np.random.default_rng(draw(st.integers(0, 2**16)))
+    for parameter in model.parameters():
+        parameter.data = rng.uniform(-1, 1, parameter.shape)
+    return model
+
+
+def _residual(nn: Any, inner: Any) -> Any:
+    class Residual(nn.Module):  # type: ignore[misc, name-defined]
+        def __init__(self) -> None:
+            self.inner = inner
+
+        def forward(self, x: Any) -> Any:
+            return x + self.inner(x)
+
+    return Residual()
+
+
+@st.composite
+def programs(
+    draw: st.DrawFn,
+    ops: Iterable[Any] | None = None,
+    reuse: bool = True,
+    views: bool = True,
+    in_place: bool = True,
+    broadcast: bool = True,
+    max_steps: int = 8,
+    max_inputs: int = 3,
+    dtype: Any = "float64",
+) -> Program:
+    """Whole random programs: graphs of operations on arrays, finite and away from kinks. ``program.check()`` tests one.
+
+    Args:
+        ops: names of :data:`minigrad.testing.programs.KINDS`, and operations of your own from :func:`minigrad.primitive`
+            (elementwise ones on any numbers); by default all names.
+        reuse: a value may be used several times, so that contributions add up.
+        views: with transposes, reshapes and slices; also beside ``ops``.
+        in_place: with assignments into arrays; also beside ``ops``.
+        broadcast: inputs of different shapes.
+        max_steps: the most operations in a program.
+        max_inputs: the most inputs.
+        dtype: of the inputs.
+
+    Example:
+        >>> from hypothesis import given, settings
+        >>> from minigrad.testing import strategies
+        >>> @settings(max_examples=10)
+        ... @given(strategies.programs())
+        ... def test_programs(program):
+        ...     program.check()
+        >>> test_programs()
+    """
+    kinds = kinds_of(ops, views, in_place)
+    names = list(kinds)
+    count = draw(st.integers(1, max_inputs))
+    if broadcast:
+        together = hnp.mutually_broadcastable_shapes(num_shapes=count, max_dims=2, min_side=1, max_side=3)
+        shapes_ = list(draw(together).input_shapes)
+    else:
+        shapes_ = [draw(hnp.array_shapes(min_dims=0, max_dims=2, max_side=3))] * count
+    rng = np.random.default_rng(draw(st.integers(0, 2**16)))
+    inputs = [np.asarray(np.round(rng.uniform(0.3, 1.7, n) * rng.choice([1, 1, -1], n), 3), dtype) for n in shapes_]
+    values: list[Any] = list(inputs)
+    steps: list[Step] = []
+    free = list(range(count))
+    for _ in range(draw(st.integers(1, max_steps))):
+        name = draw(st.sampled_from(names))
+        kind = kinds[name]
+        if not reuse and len(free) < kind.arity:
+            continue
+        # The first operand is one that nothing reads yet, so that most steps end up in the program.
+        operands = (draw(st.sampled_from(free[::-1])),)
+        for _ in range(kind.arity - 1):
+            pool = range(len(values)) if reuse else [k for k in free if k not in operands]
+            operands = (*operands, draw(st.sampled_from(pool[::-1])))
+        arrays_ = [np.asarray(values[k]) for k in operands]
+        axis = draw(st.integers(0, max(arrays_[0].ndim - 1, 0))) if kind.axes else 0
+        step = Step(name, operands, axis)
+        value = _result(kind, Program(tuple(arrays_), (Step(name, tuple(range(kind.arity)), axis),), kinds))
+        if value is None:
+            continue
+        steps.append(step)
+        values.append(value)
+        free = [k for k in free if k not in operands] + [len(values) - 1]
+    if not steps:  # nothing fitted: the simplest program there is
+        steps.append(Step("negative", (0,)))
+        kinds = {**kinds, "negative": kinds_of(["negative"], False, False)["negative"]}
+    return Program(tuple(inputs), tuple(steps), kinds).needed()
+
+
+def _result(kind: Kind, program: Program) -> Any:
+    """What a step gives on these arrays; None where it does not fit, or becomes too large to test."""
+    with np.errstate(all="ignore"):
+        try:
+            if not kind.fits(*program.inputs):
+                return None
+            value = np.asarray(program.run(Reference(), program.inputs)[-1])
+        except (ValueError, TypeError, IndexError):
+            return None
+    tame = value.size <= 64 and value.ndim <= 3 and np.isfinite(value).all() and np.all(np.abs(value) <= LARGEST)
+    return value if tame and value.dtype.kind == "f" else None
