@@ -15,7 +15,7 @@ import numpy as np
 from minigrad import backend, ops, random, tracing
 from minigrad.errors import ChangedValueError, DtypeError
 from minigrad.graph import ALL, GRAD, Node, ancestors, is_off, leaf, next_order, record_mode, recording
-from minigrad.primitive import TABLE, Each, primitive
+from minigrad.primitive import Each, primitive
 from minigrad.tensor import Tensor, wrap
 from minigrad.transforms import gradients
 
@@ -121,9 +121,6 @@ _checkpoint = primitive(
     math="a part of the graph",
     name="checkpoint",
 )
-del TABLE[
-    "checkpoint"
-]  # its parameter is a function, which tests over the table cannot draw: tests/test_checkpoint.py holds it
 
 
 def checkpoint(function: Callable[..., Any]) -> Callable[..., Any]:

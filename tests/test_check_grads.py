@@ -18,7 +18,7 @@ import minigrad as mg
 from minigrad import testing
 from minigrad.graph import recording
 from minigrad.primitive import TABLE
-from minigrad.testing import GradientError, check_grads, strategies
+from minigrad.testing import GradientError, check_grads, examine, strategies
 from tests.domains import DOMAINS
 
 RNG = np.random.default_rng(7)
@@ -372,6 +372,174 @@ def test_large_argument_is_sampled_for_the_report() -> None:
     error = caught(planted(lambda a: a * a, lambda g, y, a: -g * 2 * a), np.linspace(1.0, 2.0, 5000))
     assert error.pattern == "sign"
     assert "4096 of its 5000 elements" in str(error)
+
+
+# ---- verdicts ---------------------------------------------------------------------------------------------------------------
+
+
+def raw(a: Any) -> Any:
+    return getattr(a, "_data", a)
+
+
+def test_report_of_what_agrees() -> None:
+    report = check_grads(lambda a, b: mg.tanh(a * b), A, B)
+    assert (report.verdict, report.ok, report.order) == ("agrees", True, 1)
+    assert [(row.order, row.argument) for row in report.rows] == [
+        (1, "a"), (1, "b"), (2, "a"), (2, "b"), (2, "upstream gradient 1 of order 1")
+    ]  # fmt: skip
+    assert all(row.oracle == "complex step" and row.received == pytest.approx(row.expected, rel=1e-9) for row in report.rows)
+    assert "agree up to order 2 (5 comparisons: complex step)" in str(report)
+
+
+def test_examine_returns_what_check_grads_raises() -> None:
+    f = planted(lambda a: a * a, lambda g, y, a: g * a)
+    report, error = examine(f, A), caught(f, A)
+    assert str(report) == str(error) == str(error.report)
+    assert (report.verdict, report.pattern, report.index) == ("wrong", "factor", error.index)
+    assert repr(report) == "<GradientReport: wrong, 1 comparisons>"
+
+
+def test_unknown_verdict_to_accept() -> None:
+    with pytest.raises(ValueError, match=r"accept has \['right'\]; expected some of agrees, kink here"):
+        check_grads(mg.tanh, A, accept=("agrees", "right"))
+
+
+def test_rule_that_is_wrong_away_from_the_kink_is_found_at_the_kink() -> None:
+    """Every element sits on the kink, where 0 is as good as any other slope."""
+    error = caught(planted(lambda a: np.maximum(a, 0), lambda g, y, a: g * 0), np.zeros((2, 2)))
+    assert error.report.verdict == "wrong"
+    assert "moved off it" in str(error)
+
+
+def test_other_elements_are_checked_beside_a_kink() -> None:
+    spoil = np.array([1.0, 1.0, 1.5])
+    f = planted(lambda a: np.maximum(a, 0), lambda g, y, a: g * (raw(a) > 0) * spoil)
+    error = caught(f, np.array([0.0, -1.0, 2.0]))
+    assert (error.report.verdict, error.index) == ("wrong", (2,))
+
+
+def test_value_that_is_no_slope_at_a_kink_is_wrong() -> None:
+    error = caught(
+        planted(lambda a: np.maximum(a, 0), lambda g, y, a: g * np.where(raw(a) == 0, 5.0, raw(a) > 0)), np.array([0.0, 1.0])
+    )
+    assert (error.report.verdict, error.index) == ("wrong", (0,))
+
+
+def test_ties_that_count_twice() -> None:
+    top = planted(lambda a: a.max(), lambda g, y, a: g * (raw(a) == raw(a).max()).astype(float))
+    error = caught(top, np.array([2.0, 1.0, 2.0]))
+    assert error.pattern == "ties"
+    assert "a[0] and a[2] tie, and both get the whole gradient" in str(error)
+    assert check_grads(top, np.array([3.0, 1.0, 2.0])).ok
+    assert check_grads(mg.max, np.array([2.0, 1.0, 2.0])).verdict == "kink here"
+
+
+@pytest.mark.parametrize("f", [
+    lambda a: mg.relu(a) - mg.relu(-a),  # the identity, with the slope 0 at 0 by convention
+    lambda a: mg.relu(a) - 0.1 * mg.relu(-a),
+    lambda a: mg.relu(a) + mg.log1p(mg.exp(-mg.abs(a))),  # softplus
+    mg.sort,
+    mg.std,
+], ids=["identity", "leaky", "softplus", "sort", "std"])  # fmt: skip
+@pytest.mark.parametrize("dtype", ["float64", "float32", "float16"])
+def test_conventions_at_kinks_are_no_mistakes(f: Callable[..., Any], dtype: str) -> None:
+    assert check_grads(f, np.zeros((3, 3), dtype)).verdict == "kink here"
+
+
+def test_wrong_at_one_point_without_a_kink_is_wrong() -> None:
+    """The product rule written as a quotient, patched at 0: no kink excuses it."""
+
+    def rule(g: Any, y: Any, a: Any) -> Any:
+        return g * np.where(raw(a) == 0, 0.0, raw(y) / np.where(raw(a) == 0, 1.0, raw(a)))
+
+    f = planted(lambda a: a.prod(), rule)
+    check_grads(f, np.array([1.0, 2.0, 3.0]), order=1)
+    error = caught(f, np.array([0.0, 2.0, 3.0]), order=1)
+    assert (error.report.verdict, error.index) == ("wrong", (0,))
+
+
+def test_dtype_too_small() -> None:
+    report = check_grads(lambda a: mg.exp(8 * a), np.array([0.1, 1.7], "float16"))
+    assert (report.verdict, report.index) == ("dtype too small", (1,))
+    assert "right in float64, but in float16 it overflows: a[1] should be" in str(report)
+    assert check_grads(lambda a: mg.exp(8 * a), np.array([0.1, 1.7], "float32")).ok
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_small_errors_are_found_in_small_dtypes(dtype: str) -> None:
+    """In float64, which its rounding cannot hide them from."""
+    assert caught(planted(np.sin, lambda g, y, a: g * mg.cos(a) * (1 + 2**-10)), A.astype(dtype)).report.verdict == "wrong"
+
+
+def test_rule_that_is_wrong_in_its_own_dtype_only() -> None:
+    f = planted(np.square, lambda g, y, a: g * a * (2 if a.dtype == np.float64 else 3))
+    check_grads(f, A)
+    error = caught(f, A.astype("float32"))
+    assert (error.report.verdict, error.pattern) == ("wrong", "dtype")
+
+
+def test_operation_without_float64() -> None:
+    def only32(a: Any) -> Any:
+        if a.dtype == np.float64:
+            raise TypeError("float32 only")
+        return np.tanh(a)
+
+    def f(a: Any) -> Any:
+        return planted(only32, lambda g, y, a: g * (1 - y * y))(mg.astype(a, "float32"))
+
+    check_grads(f, A.astype("float32"))
+
+
+def test_rule_with_random_numbers_is_called_nondeterministic() -> None:
+    rng = np.random.default_rng(0)
+    error = caught(planted(np.exp, lambda g, y, a: g * y * rng.uniform(0.9, 1.1)), A)
+    assert (error.report.verdict, error.pattern) == ("nondeterministic", "nondeterministic")
+    assert "two backward passes" in str(error)
+
+
+def test_stiff_function_is_not_decided_by_a_plateau_of_chance() -> None:
+    def wave(a: Any) -> Any:
+        return np.sin(1e9 * np.abs(a) + a)
+
+    report = check_grads(
+        planted(wave, lambda g, y, a: g * mg.cos(1e9 * mg.abs(a) + a) * (1e9 * mg.sign(a) + 1)), A[:1], order=1
+    )
+    assert report.verdict == "ill-conditioned"
+    assert check_grads(lambda a: mg.sin(1e9 * a), A[:1]).ok
+
+
+def test_function_that_computes_in_float32_inside() -> None:
+    """Its differences are noise at the usual step; the ladder finds the steps at which they are not."""
+    f = planted(lambda a: np.tanh(a.astype("float32")).astype(a.dtype), lambda g, y, a: g * (1 - y * y))
+    report = check_grads(f, A, order=1)
+    assert report.ok
+    assert report.rows[-1].oracle == "ladder of steps"
+
+
+def test_error_against_step() -> None:
+    right, wrong = check_grads(mg.tanh, A), examine(planted(np.tanh, lambda g, y, a: g * (1 - y * y) * 1.5), A)
+    found, value = right.ladder()
+    assert found.off(value).min() < 1e-9 < 1e-4 < found.off(value)[0]
+    assert right.sparkline() != wrong.sparkline()
+    assert set(wrong.sparkline().split()[0]) == {"█"}
+    assert wrong.sparkline() in str(wrong)
+    with pytest.raises(ValueError, match="nothing was differentiated"):
+        examine(mg.log, np.array([-1.0])).sparkline()
+
+
+def test_plot(tmp_path: Any) -> None:
+    pytest.importorskip("matplotlib")
+    figure = examine(planted(np.tanh, lambda g, y, a: g), A).plot(tmp_path / "plot.png")
+    (axes,) = figure.axes
+    assert axes.get_title(loc="left") == "wrong: derivative of 'a', order 1"
+    assert len(axes.lines) == 2
+    assert (tmp_path / "plot.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_matplotlib_is_asked_for_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    with pytest.raises(ImportError, match="pip install matplotlib"):
+        check_grads(mg.tanh, A).plot()
 
 
 # ---- the package and its strategies ----------------------------------------------------------------------------------------

@@ -196,7 +196,7 @@ def _small(array: Array | None, shape: tuple[int, ...] | None) -> str:
 
 def _tip(v: Value) -> str:
     """What a viewer shows when the pointer rests on a box."""
-    parts = [f"{v.op}: {v.math}" if v.math else v.op or v.kind, ".".join(v.scope), v.where]
+    parts = [f"{v.op}: {v.math}" if v.math else v.op or v.kind, ".".join(v.scope), fmt.near(v.where)]
     return ", ".join(p for p in parts if p)
 
 

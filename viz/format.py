@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import os
 import re
 from typing import Any
 
@@ -127,6 +128,17 @@ def plain(text: str, most: int = NAME) -> str:
     """A name on one line, without characters that XML cannot hold, cut in the middle if it is long."""
     text = re.sub(r"[\s\x00-\x1f\x7f\ud800-\udfff\ufffe\uffff]+", " ", text).strip()
     return text if len(text) <= most else text[: most // 2 - 1] + "\N{HORIZONTAL ELLIPSIS}" + text[-(most - most // 2) :]
+
+
+def near(where: str) -> str:
+    """A line of a program, its file as seen from the working directory if it lies below that.
+
+    Example:
+        >>> import os
+        >>> near(os.path.join(os.getcwd(), "train.py:7")), near("<stdin>:1")
+        ('train.py:7', '<stdin>:1')
+    """
+    return where.removeprefix(os.getcwd() + os.sep)
 
 
 def escape(text: str) -> str:

@@ -185,7 +185,9 @@ def _points(rule: Rule, dtype: str, place: str, rng: np.random.Generator) -> tup
         a = args[0]
         close = np.abs(np.abs(a) - abs(rule.kinks)) < 0.1
         a[close] = rule.kinks + 0.25 * np.where(a[close] > rule.kinks, 1, -1)
-        beside = 0.0 if place == "on" else np.spacing(np.asarray(rule.kinks, dtype)) if rule.kinks and dtype != "float64" else 1e-7
+        beside = (
+            0.0 if place == "on" else np.spacing(np.asarray(rule.kinks, dtype)) if rule.kinks and dtype != "float64" else 1e-7
+        )
         if place != "away":
             if rule is RULES["row maximum"]:
                 a[:, 1] = a[:, 0] = 1.75
@@ -217,7 +219,15 @@ def judged(bank: Iterator[Case], order: int = 2) -> Iterator[tuple[Case, Gradien
 
 def table(results: list[tuple[Case, GradientReport, bool]]) -> str:
     """False alarms, misses and verdicts, by kind and dtype, in Markdown."""
-    head = ["rules", "dtype", "right", "false alarms", "wrong", "misses", *(f"right: *{verdict}*" for verdict in list(VERDICTS)[:4])]
+    head = [
+        "rules",
+        "dtype",
+        "right",
+        "false alarms",
+        "wrong",
+        "misses",
+        *(f"right: *{verdict}*" for verdict in list(VERDICTS)[:4]),
+    ]
     lines = [" | ".join(head), "|".join(["---"] * len(head))]
     groups = [(kind, dtype) for kind in ("smooth", "kinky", "stiff") for dtype in DTYPES] + [("all", "all")]
     for kind, dtype in groups:
@@ -232,7 +242,9 @@ def table(results: list[tuple[Case, GradientReport, bool]]) -> str:
 def main(arguments: list[str] | None = None) -> int:
     """Judge the whole bank; print the table and what was judged wrongly. ``--write PAGE`` puts the table into a page."""
     parser = argparse.ArgumentParser(prog="python -m minigrad.testing.bank", description=main.__doc__)
-    parser.add_argument("--write", type=Path, metavar="PAGE", help="a Markdown page with a '<!-- bank -->' ... '<!-- end -->' part")
+    parser.add_argument(
+        "--write", type=Path, metavar="PAGE", help="a Markdown page with a '<!-- bank -->' ... '<!-- end -->' part"
+    )
     options = parser.parse_args(arguments)
     results = list(judged(cases()))
     print(table(results))

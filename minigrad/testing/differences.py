@@ -99,8 +99,13 @@ class Sides(NamedTuple):
     jump: bool
 
     def contain(self, value: float, allowed: float) -> bool:
-        """Whether ``value`` is one of the slopes, between them, or between them and 0, which chains of conventions give."""
-        return bool(min(self.left, self.right, 0.0) - allowed <= value <= max(self.left, self.right, 0.0) + allowed)
+        """Whether ``value`` is one of the slopes, between them, or between them and 0, which chains of conventions give.
+
+        At a jump there is no slope, and every value is a convention.
+        """
+        return self.jump or bool(
+            min(self.left, self.right, 0.0) - allowed <= value <= max(self.left, self.right, 0.0) + allowed
+        )
 
 
 def kink(s: Line, scale: float, eps: float, least: float = 1e-4) -> Sides | None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import importlib.util
+import inspect
 import os
 import string
 import sys
@@ -82,11 +83,11 @@ def _matrices(a: Array, b: Array) -> bool:
 
 
 def _into(a: Array, b: Array) -> bool:
-    return np.broadcast_shapes(a.shape, b.shape) == a.shape
+    return bool(np.broadcast_shapes(a.shape, b.shape) == a.shape)
 
 
 def _into_row(a: Array, b: Array) -> bool:
-    return a.ndim > 0 and len(a) > 0 and np.broadcast_shapes(a[0].shape, b.shape) == a[0].shape
+    return a.ndim > 0 and len(a) > 0 and _into(a[0], b)
 
 
 def _axes(a: Array) -> bool:
@@ -126,7 +127,7 @@ KINDS: dict[str, Kind] = {
     "where": Kind("xp.where({0} > 0, {1}, {2})", "elementwise", 3, lambda a, b, c: _off_kink(a)),
     "sum": Kind("xp.sum({0}, {axis})", "reduction", 1, _axes, axes=True),
     "mean": Kind("xp.mean({0}, {axis})", "reduction", 1, lambda a: a.ndim > 0 and a.size > 0, axes=True),
-    "amax": Kind("xp.amax({0}, {axis})", "reduction", 1, _top_apart, axes=True),
+    "max": Kind("xp.max({0}, {axis})", "reduction", 1, _top_apart, axes=True),
     "softmax": Kind("xp.softmax({0}, {axis})", "reduction", 1, lambda a: a.ndim > 0 and a.size > 0, axes=True),
     "logsumexp": Kind("xp.logsumexp({0}, {axis})", "reduction", 1, lambda a: a.ndim > 0 and a.size > 0, axes=True),
     "cumsum": Kind("xp.cumsum({0}, {axis})", "reduction", 1, _axes, axes=True),
@@ -260,7 +261,10 @@ class Program:
         """With the result of a step made an input, of the same value."""
         first = len(self.inputs)
         value = np.array(self.run(Reference(), self.inputs)[first + number])
-        moved = {p: p if p < first else first if p == first + number else p + (p < first + number) for p in range(first + len(self.steps))}
+        moved = {
+            p: p if p < first else first if p == first + number else p + (p < first + number)
+            for p in range(first + len(self.steps))
+        }
         rest = [step for k, step in enumerate(self.steps) if k != number]
         steps = tuple(step._replace(operands=tuple(moved[p] for p in step.operands)) for step in rest)
         return replace(self, inputs=(*self.inputs, value), steps=steps).needed()
@@ -344,27 +348,45 @@ class Program:
             f"    assert check_grads(program, {', '.join(names)}).ok",
         ])  # fmt: skip
 
+    @property
+    def __signature__(self) -> inspect.Signature:
+        """With the names of the inputs, which messages use."""
+        kind = inspect.Parameter.POSITIONAL_ONLY
+        return inspect.Signature([inspect.Parameter(self.name(k), kind) for k in range(len(self.inputs))])
+
+    @property
+    def __name__(self) -> str:
+        return "the program"
+
     def draw(self) -> Path | None:
         """The graph as a picture in a file; None where there is no Graphviz."""
-        where = folder.get() or Path(tempfile.gettempdir()) / "minigrad-programs"
-        path = where / f"{hashlib.sha256(self.source().encode()).hexdigest()[:12]}.svg"
-        if path.exists():
-            return path
-        import minigrad
+        return save_drawing(self, self.inputs, [self.name(k) for k in range(len(self.inputs))], self.source())
 
-        with contextlib.suppress(ImportError, OSError, RuntimeError, ValueError, errors.MinigradError):
-            where.mkdir(parents=True, exist_ok=True)
-            with minigrad.inspect():
-                leaves = [
-                    minigrad.tensor(a, requires_grad=True, name=self.name(k)) for k, a in enumerate(self.inputs)
-                ]
-                out = minigrad.sum(self(*leaves))
-            out.backward()
-            fresh = path.with_name(f"{os.getpid()}-{path.name}")
-            minigrad.viz.draw(out).save(fresh)
-            fresh.replace(path)
-            return path
-        return None
+
+def save_drawing(f: Callable[..., Any], args: Sequence[Any], names: Sequence[str], key: str) -> Path | None:
+    """Draw what ``f`` computes from ``args`` into a file named after ``key``; None where there is no Graphviz."""
+    import minigrad
+
+    where = folder.get() or Path(tempfile.gettempdir()) / "minigrad-drawings"
+    path = where / f"{hashlib.sha256(key.encode()).hexdigest()[:12]}.svg"
+    if path.exists():
+        return path
+    with contextlib.suppress(ImportError, OSError, RuntimeError, TypeError, ValueError):
+        where.mkdir(parents=True, exist_ok=True)
+        floats = [isinstance(a, (np.ndarray, float)) and np.asarray(a).dtype.kind == "f" for a in args]
+        with minigrad.inspect():
+            leaves = [
+                minigrad.tensor(a, requires_grad=True, name=name) if is_float else a
+                for a, name, is_float in zip(args, names, floats)
+            ]
+            out = f(*leaves)
+            loss = minigrad.sum(out[0] if isinstance(out, (list, tuple)) else out)
+        loss.backward()
+        fresh = path.with_name(f"{os.getpid()}-{path.name}")
+        minigrad.viz.draw(loss).save(fresh)
+        fresh.replace(path)
+        return path
+    return None
 
 
 class ProgramError(AssertionError):
@@ -449,7 +471,7 @@ def _torch(program: Program) -> str:
         return ""
     import torch
 
-    functions = {"concat": torch.cat, "amax": torch.amax}
+    functions = {"concat": torch.cat, "max": torch.amax}
     xp = SimpleNamespace(**{**{name: getattr(torch, name) for name in dir(torch) if not name.startswith("_")}, **functions})
     leaves = [torch.tensor(a, requires_grad=True) for a in program.inputs]
     out = program.run(xp, leaves)[-1]

@@ -206,9 +206,7 @@ def conv_configs(draw: st.DrawFn, dims: int = 2, max_side: int = 5, max_channels
         each.append((draw(st.integers(least, max(least, max_side))), window, draw(st.integers(1, 2)), padding, dilation))
     sides, windows, strides, paddings, dilations = zip(*each)
     options = {"stride": strides, "padding": paddings, "dilation": dilations, "groups": groups}
-    return ConvConfig(
-        (draw(st.integers(1, 2)), inward, *sides), (outward, inward // groups, *windows), options
-    )
+    return ConvConfig((draw(st.integers(1, 2)), inward, *sides), (outward, inward // groups, *windows), options)
 
 
 @st.composite
@@ -254,7 +252,7 @@ def modules(draw: st.DrawFn, features: int = 3, max_layers: int = 3) -> Any:
 
 
 def _residual(nn: Any, inner: Any) -> Any:
-    class Residual(nn.Module):  # type: ignore[misc, name-defined]
+    class Residual(nn.Module):  # type: ignore[misc]
         def __init__(self) -> None:
             self.inner = inner
 
@@ -317,10 +315,11 @@ def programs(
         if not reuse and len(free) < kind.arity:
             continue
         # The first operand is one that nothing reads yet, so that most steps end up in the program.
-        operands = (draw(st.sampled_from(free[::-1])),)
+        operands: tuple[int, ...] = (draw(st.sampled_from(free[::-1])),)
         for _ in range(kind.arity - 1):
-            pool = range(len(values)) if reuse else [k for k in free if k not in operands]
-            operands = (*operands, draw(st.sampled_from(pool[::-1])))
+            pool = [k for k in (range(len(values)) if reuse else free) if reuse or k not in operands]
+            fitting = [k for k in pool if kind.arity > 2 or _fits(kind, values[operands[0]], values[k])]
+            operands = (*operands, draw(st.sampled_from((fitting or pool)[::-1])))
         arrays_ = [np.asarray(values[k]) for k in operands]
         axis = draw(st.integers(0, max(arrays_[0].ndim - 1, 0))) if kind.axes else 0
         step = Step(name, operands, axis)
@@ -336,14 +335,24 @@ def programs(
     return Program(tuple(inputs), tuple(steps), kinds).needed()
 
 
+def _fits(kind: Kind, *operands: Any) -> bool:
+    try:
+        return kind.fits(*operands)
+    except ValueError:  # shapes that do not broadcast
+        return False
+
+
 def _result(kind: Kind, program: Program) -> Any:
     """What a step gives on these arrays; None where it does not fit, or becomes too large to test."""
     with np.errstate(all="ignore"):
         try:
-            if not kind.fits(*program.inputs):
+            if not _fits(kind, *program.inputs):
                 return None
             value = np.asarray(program.run(Reference(), program.inputs)[-1])
         except (ValueError, TypeError, IndexError):
             return None
     tame = value.size <= 64 and value.ndim <= 3 and np.isfinite(value).all() and np.all(np.abs(value) <= LARGEST)
     return value if tame and value.dtype.kind == "f" else None
+
+
+st.register_type_strategy(Tensor, tensors())
