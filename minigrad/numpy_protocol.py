@@ -130,6 +130,7 @@ UFUNCS |= {
     np.divmod: Row(GRADIENT, lambda a, b: (ops.floor_divide(a, b), ops.remainder(a, b))),
     np.fabs: Row(GRADIENT, lambda a: ops.abs(_float(a))),
     np.float_power: Row(GRADIENT, _float_power),
+    np.power: Row(GRADIENT, ops.power),
     np.fmax: Row(GRADIENT, _either(ops.maximum)),
     np.fmin: Row(GRADIENT, _either(ops.minimum)),
     np.frexp: Row(GRADIENT, _frexp, "the mantissa; the exponent is a step function"),

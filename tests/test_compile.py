@@ -642,6 +642,7 @@ def test_every_into_is_its_operation():
         "copy": [(x,), (x.T,)],
         "astype": [(x, np.dtype("float64"))],
         "relu": [(x,)],
+        "power": [(x, 2), (x, 1), (x, 0.5), (x, -1), (x, 3), (x, 1.5), (x, y), (2.0, y), (x, np.float32(2)), (x, 2.0), (x, 0)],
         "where": [(x > 0, x, 0), (x > 0, x, y), (x > 0, 1.0, y), (y > 0, x, 0)],
     }
     assert cases.keys() == emit.INTO.keys()

@@ -100,7 +100,7 @@ def test_planted_mistake_is_found_and_cut_out(
     finally:
         folder.reset(token)
     sizes[name] = len(info.value.program.steps)
-    assert "is wrong" in str(info.value)
+    assert "is wrong" in str(info.value) or "forward mode gives" in str(info.value)
     assert info.value.program.source() in str(info.value)
 
 
@@ -185,9 +185,11 @@ def test_each_oracle_speaks(monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
         patch.setattr(programs.Reference, "sin", staticmethod(lambda a: np.cos(a)), raising=False)
         assert "the value of v1 is not NumPy's" in program.fault()
-    with monkeypatch.context() as patch:
-        patch.setattr(programs, "jvp", lambda f, x, v: (None, mg.zeros((2,))))
-        assert "forward mode gives 0 for <u, J v>" in program.fault()
+    rule = mg.primitive(
+        np.sin, lambda g, y, a: g.detach() * mg.cos(a) if isinstance(g, mg.Tensor) else g * np.cos(a), name="own"
+    )
+    own = Program(program.inputs, (Step("own", (0,)),), programs.kinds_of([rule], False, False))
+    assert "forward mode gives 0 for <u, J v>" in own.fault()
     torch = pytest.importorskip("torch")
     with monkeypatch.context() as patch:
         patch.setattr(torch, "sin", torch.tan)
@@ -197,4 +199,4 @@ def test_each_oracle_speaks(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("op", ["nothing", np.tanh, 3])
 def test_unknown_operation_is_refused(op: Any) -> None:
     with pytest.raises(ValueError, match=r"neither an operation \(mg.primitive\) nor one of negative"):
-        strategies.programs(ops=[op]).example()
+        find(strategies.programs(ops=[op]), lambda program: True)

@@ -164,7 +164,7 @@ class Variant:
     def finish(self, threads: int, memory: int | None = None) -> None:
         p = self.program
         self.before = sum(1 for _ in p.instructions())
-        simplify(p, _held)
+        simplify(p, _holders(p))
         self.held = None if memory is None else fit(p, memory)
         self.budget = memory
         self.items = schedule(p)
@@ -225,9 +225,20 @@ def _references(v: Value) -> int:
 OURS = _references(Value(0, CONSTANT, np.zeros(1)))
 
 
-def _held(v: Value) -> bool:
-    """Whether a constant array is somebody's, or a view of something: a program must not fold what its owner may change."""
-    return isinstance(v.array, np.ndarray) and (v.array.base is not None or _references(v) > OURS)
+def _holders(p: Program) -> Callable[[Value], bool]:
+    """The question whether a constant array is somebody's: a program must not fold what its owner may change."""
+    arrays = {id(v.array): v for v in p.values if isinstance(v.array, np.ndarray)}
+    views = Counter(id(v.array.base) for v in arrays.values() if v.array.base is not None)
+
+    def held(v: Value) -> bool:
+        if not isinstance(v.array, np.ndarray):
+            return False
+        base = v.array.base
+        if base is not None:
+            return id(base) not in arrays or held(arrays[id(base)])
+        return _references(v) > OURS + views[id(v.array)]
+
+    return held
 
 
 def _trace(step: Callable[..., Any], args: Any, kwargs: Any, inputs: list[Tensor]) -> tuple[Variant, Any]:

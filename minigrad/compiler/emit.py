@@ -81,6 +81,15 @@ def _where_into(out: Any, c: Any, a: Any, b: Any) -> Any:
 _BITS = {2: np.int16, 4: np.int32, 8: np.int64}
 
 
+def _power_into(out: Any, a: Any, b: Any) -> Any:
+    quick = QUICK_POWERS.get(b) if type(b) in (int, float) else None
+    return np.power(a, b, out) if quick is None else quick(a, out)
+
+
+QUICK_POWERS: dict[Any, Any] = {2: np.square, 1: np.positive, 0.5: np.sqrt, -1: np.reciprocal}
+"""What the operator ``**`` does on floating arrays."""
+
+
 INTO: dict[str, Callable[..., Any]] = {
     "matmul": _matmul_into,
     "linear": _linear_into,
@@ -89,6 +98,7 @@ INTO: dict[str, Callable[..., Any]] = {
     "copy": _copy_into,
     "astype": _copy_into,
     "relu": _relu_into,
+    "power": _power_into,
     "where": _where_into,
 }
 """Each is held equal to its operation, bit for bit, by a test over the table."""
@@ -122,7 +132,7 @@ def takes_out(step: Instruction, p: Program) -> bool:
         return False
     if step.op.name == "matmul" and (min(len(p.values[k].shape) for k in step.args) < 2 or not out.shape):
         return False
-    if step.op.name == "where":
+    if step.op.name in ("where", "power"):
         return bool(out.dtype.kind == "f")
     return step.op.name != "max" or len(step.params) == 2
 

@@ -98,30 +98,25 @@ def erf(a: Any) -> Any:
     return (_erf_single if type(a) is np.ndarray and a.dtype == np.float32 else _erf)(a)
 
 
-# erf(x) = x S(x**2) / T(x**2) for |x| < 3.92, beyond which it is 1 in float32: a rational least-squares fit made for this file
-# (relative error 1.9e-8). In float32 the result is within 5e-7 of math.erf, at a sixth of the time of the form above.
-_S = (
-    2.0501295441841277e-06, 0.00028487361986929554, 0.003765276093433995, 0.05274767541258825, 0.19039873723315556, 1.1283791463277733,
-)  # fmt: skip
-_T = (
-    3.809167273127729e-05, 0.0011624499687386176, 0.01496853836585426, 0.11410589278506077, 0.502069230636493, 1.0,
+# erf(x) = tanh(x U(x**2)): atanh(erf(x)) is odd and smooth, a weighted least-squares fit made for this file describes it, and NumPy's
+# tanh is fast. In float32 within 2e-7 of math.erf (relative 3e-7), 0.4 times the time of a rational function of the same accuracy.
+_U = (
+    1.4186396444186247e-07, -5.668664450986808e-06, 8.763836425607668e-05, -0.000619787047609726, -0.0001918285198290188,
+    0.10276905502809829, 1.1283792743607624,
 )  # fmt: skip
 
 
 @in_pieces
 def _erf_single(a: Any) -> Any:
-    x = np.maximum(a, -3.92, out=np.empty_like(a))
-    np.minimum(x, 3.92, out=x)
-    square = x * x
-    top, bottom = np.full_like(a, _S[0]), np.full_like(a, _T[0])
-    for total, coefficients in ((top, _S), (bottom, _T)):
-        for coefficient in coefficients[1:]:
-            np.multiply(total, square, total)
-            np.add(total, coefficient, total)
-    np.multiply(x, top, x)
-    np.divide(x, bottom, x)
-    np.maximum(x, -1, out=x)
-    return np.minimum(x, 1, out=x)
+    with np.errstate(over="ignore"):  # where a**2 overflows, tanh is 1 long since
+        square = np.square(a, out=np.empty_like(a))
+        u = np.multiply(square, np.float32(_U[0]), out=np.empty_like(a))
+        for coefficient in _U[1:-1]:
+            np.add(u, np.float32(coefficient), u)
+            np.multiply(u, square, u)
+        np.add(u, np.float32(_U[-1]), u)
+        np.multiply(u, a, u)
+        return np.tanh(u, u)
 
 
 @in_pieces

@@ -12,7 +12,7 @@ import numpy as np
 from minigrad.graph import GRAD, ancestors, leaf, record_mode
 from minigrad.tensor import Tensor, wrap
 from minigrad.testing import patterns
-from minigrad.testing.differences import Ladder, Sides, kink, ladder
+from minigrad.testing.differences import Ladder, Sides, kink, ladder, noise
 from minigrad.testing.verdicts import VERDICTS, GradientError, GradientReport, Row, Verdict
 from minigrad.transforms import gradients
 
@@ -305,7 +305,7 @@ class Examination:
 
     def ladder(self, k: int, v: Array, position: int | None = None) -> Ladder:
         x = 0.0 if position is None else float(abs(self.wide[k].flat[position]))
-        return ladder(self.line(k, v), self.scale(k), self.eps * self.size, x or self.scale(k))
+        return ladder(self.line(k, v), self.scale(k), self.noise(k, v), x or self.scale(k))
 
     def settle(self, k: int, v: Array, position: int | None, received: float, expected: float) -> tuple[Verdict, float]:
         """The verdict on a derivative that differs at one step, and the derivative as far as it is known."""
@@ -324,14 +324,12 @@ class Examination:
         allowed, off = self.allowed(k, "central", size), abs(received - found.best)
         if off <= allowed + 3 * found.error and found.error <= VAGUE * size + allowed:
             return "agrees", found.best
-        near = bool(np.any(np.abs(found.estimates - received) < 5 * VAGUE * abs(received))) and found.error > LEAST * abs(
-            found.best
-        )
-        if near and self.oracle == "auto":
+        wild = self.noise(k, v) > VAGUE * self.size and found.error > LEAST * abs(found.best) and not (sides and self.folded)
+        if wild and self.oracle == "auto":
             exact = self.complex_step(k, v)  # too stiff for differences to confirm, but it agrees
             if abs(exact - received) <= self.allowed(k, "complex", abs(exact)):
                 return "agrees", exact
-        if near:
+        if wild:
             return "ill-conditioned", found.best
         if sides is not None:
             inside = self.contained(k, position, sides, received, max(allowed, LEAST * max(abs(sides.left), abs(sides.right))))
@@ -364,7 +362,10 @@ class Examination:
         return "" if self.twin else self.folds or (self.below.folded if self.below is not None else "")
 
     def sides(self, k: int, v: Array) -> Sides | None:
-        return kink(self.line(k, v), self.scale(k), self.eps * self.size)
+        return kink(self.line(k, v), self.scale(k), self.noise(k, v))
+
+    def noise(self, k: int, v: Array) -> float:
+        return max(self.eps * self.size, noise(self.line(k, v), self.scale(k)))
 
     def kinked(self, k: int) -> GradientReport | None:
         """What agrees by luck, or by convention, where there is no derivative: 0 for ``|x|`` at 0."""

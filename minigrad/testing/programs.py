@@ -28,7 +28,7 @@ import numpy as np
 from minigrad import errors
 from minigrad.tensor import Tensor, asarray
 from minigrad.testing.check import examine
-from minigrad.transforms import gradients, jvp
+from minigrad.transforms import gradients
 
 Array = np.ndarray[Any, Any]
 Fits = Callable[..., bool]
@@ -448,17 +448,21 @@ def _upstream(program: Program) -> tuple[list[Tensor], Tensor, Array, list[Array
     out = program(*leaves)
     rng = np.random.default_rng(0)
     u = np.asarray(rng.uniform(0.5, 1.5, out.shape), out.dtype)
-    found = gradients(out, leaves, u, allow_unused=True)
+    found = gradients(out, leaves, u, retain_graph=True, allow_unused=True)
     return leaves, out, u, [np.zeros(a.shape) if g is None else g.numpy() for g, a in zip(found, program.inputs)]
 
 
 def _forward_mode(program: Program) -> str:
-    """``<u, J v>`` against ``<u^T J, v>``."""
-    _, _, u, found = _upstream(program)
+    """``<u, J v>`` against ``<u^T J, v>``; ``J v`` is the derivative of ``<u^T J, v>`` by ``u``, as in :func:`minigrad.jvp`."""
+    leaves, out, u, found = _upstream(program)
     rng = np.random.default_rng(1)
-    vs = tuple(np.asarray(rng.uniform(0.5, 1.5, a.shape), a.dtype) for a in program.inputs)
-    _, product = jvp(program, tuple(program.inputs), vs)
-    forward, reverse = float(np.sum(u * product.numpy())), sum(float(np.sum(g * v)) for g, v in zip(found, vs))
+    vs = [np.asarray(rng.uniform(0.5, 1.5, a.shape), a.dtype) for a in program.inputs]
+    up = asarray(u).requires_grad_()
+    pulled = gradients(out, leaves, up, create_graph=True, allow_unused=True)
+    pairs = [(g, v) for g, v in zip(pulled, vs) if g is not None and g.requires_grad]
+    product = gradients([g for g, _ in pairs], up, [v for _, v in pairs], allow_unused=True)[0] if pairs else None
+    forward = 0.0 if product is None else float(np.sum(u * product.numpy()))
+    reverse = sum(float(np.sum(g * v)) for g, v in zip(found, vs))
     size = sum(float(np.sum(np.abs(g * v))) for g, v in zip(found, vs))
     if abs(forward - reverse) > _close(program.inputs[0].dtype) * max(size, 1.0):
         return f"forward mode gives {forward:.12g} for <u, J v>, reverse mode {reverse:.12g}"

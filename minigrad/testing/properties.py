@@ -86,7 +86,7 @@ def gradient_property(
     fixtures = [p for p in parameters.values() if p.kind is p.KEYWORD_ONLY and p.name not in arguments]
 
     def test(_drawn: dict[str, Any], **fixed: Any) -> None:
-        named = functools.partial(f, **fixed) if fixed else f
+        named = functools.update_wrapper(functools.partial(f, **fixed), f) if fixed else f
         __tracebackhide__ = True
         values = [_drawn[name] for name in names]
         try:

@@ -109,7 +109,7 @@ class GradientReport:
         Example:
             >>> import minigrad as mg
             >>> print(mg.testing.check_grads(mg.tanh, [1.0], order=1).sparkline())
-            ▆▅▄▄▃▃▂▂▂▂▃▃▄▄▄  step 2e-01 ... 7e-10, error 2e-03, least 2e-11
+            ▆▆▅▄▄▃▂▂▂▂▂▃▄▄▄  step 1e-01 ... 4e-10, error 2e-03, least 1e-11
         """
         found, value = self.ladder()
         off = found.off(value)
