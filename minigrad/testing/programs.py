@@ -209,7 +209,10 @@ class Program:
         return (self.kinds or KINDS)[name]
 
     def name(self, number: int) -> str:
-        return string.ascii_lowercase[number] if number < len(self.inputs) else f"v{number - len(self.inputs) + 1}"
+        """``a``, ``b``, ... for inputs, ``v1``, ``v2``, ... for results."""
+        if number >= len(self.inputs):
+            return f"v{number - len(self.inputs) + 1}"
+        return string.ascii_lowercase[number] if number < 26 else f"a{number}"
 
     def code(self, number: int, xp: str = "mg") -> str:
         """The line of step ``number``."""
@@ -273,12 +276,9 @@ class Program:
         """The smallest program found that still fails: results made inputs, and steps after the fault left out."""
         program = self.needed()
         for k in range(len(program.steps)):  # most faults are in one step
-            alone = replace(program, inputs=tuple(program.inputs), steps=program.steps[: k + 1])
+            alone = replace(program, steps=program.steps[: k + 1])
             while len(alone.steps) > 1:
-                before = len(alone.steps)
                 alone = alone.cut(0)
-                if len(alone.steps) == before:
-                    break
             if fails(alone):
                 return alone
         shrunk = True
