@@ -14,10 +14,11 @@ import traceback
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from minigrad.outcome import CLOSED, FAULT, INTERRUPTED, NO_OUTPUT, OK, WRONG, CommandError, plain_list, print_json
+
 if TYPE_CHECKING:
     from minigrad.expression import Expression
 
-OK, WRONG, USAGE, NO_OUTPUT, FAULT, INTERRUPTED, CLOSED = 0, 1, 2, 3, 70, 130, 141
 FORMATS = ("svg", "png", "pdf", "dot", "mmd", "tex", "txt", "html")
 TEXTS = {"dot": "source", "svg": "svg", "mmd": "mermaid", "tex": "tikz", "txt": "text"}
 """The formats for standard output, and what of a Drawing gives them."""
@@ -53,14 +54,6 @@ examples:
   minigrad draw "sum(tanh(W @ x))" W=[[1,2],[3,4]] x=[1,-1] -o - | dot -Tpdf > graph.pdf
 
 """
-
-
-class CommandError(Exception):
-    """An error for the user, with the exit code it ends the command with."""
-
-    def __init__(self, message: str, code: int) -> None:
-        super().__init__(message)
-        self.code = code
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -258,7 +251,7 @@ def _asking(formula: Expression, given: list[str], wrt: str | None) -> list[str]
 def _explain(options: argparse.Namespace, command: argparse.ArgumentParser) -> int:
     computed = Computed(options.formula, options.values, options.wrt)
     if options.json:
-        _print_json(_as_data(computed))
+        print_json(_as_data(computed))
         return OK
     from minigrad import viz
 
@@ -333,20 +326,7 @@ def _as_data(computed: Computed) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
-    return _plain_list(value.numpy().tolist())
-
-
-def _plain_list(value: Any) -> Any:
-    """JSON knows no nan and no infinities: they become strings, which ``float`` reads back."""
-    if isinstance(value, list):
-        return [_plain_list(item) for item in value]
-    return value if not isinstance(value, float) or abs(value) < float("inf") else str(value)
-
-
-def _print_json(data: Any) -> None:
-    import json
-
-    print(json.dumps(data, indent=2, allow_nan=False))
+    return plain_list(value.numpy().tolist())
 
 
 def _draw(options: argparse.Namespace, command: argparse.ArgumentParser) -> int:
@@ -397,7 +377,7 @@ def _doctor(options: argparse.Namespace, command: argparse.ArgumentParser) -> in
 
     report = doctor.examine()
     if options.json:
-        _print_json(report)
+        print_json(report)
     else:
         print(doctor.text(report))
     return OK if report["ok"] else WRONG

@@ -100,6 +100,10 @@ class Log:
     def operand(self, tensor: Handle) -> None:
         """A Tensor is about to be read."""
         node = tensor.node
+        if not isinstance(tensor._data, np.ndarray):
+            raise CompileError(
+                "compile: a program of NumPy calls cannot hold a tensor of another device; leave this step uncompiled"
+            )
         if node is not None and (node.op is None or node.order < self.start) and node not in self.handles:
             if node.op is not None and node.requires_grad:
                 raise CompileError(

@@ -14,7 +14,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from minigrad.cli import INTERRUPTED, NO_OUTPUT, OK, WRONG, CommandError, _plain_list, _print_json
+from minigrad.outcome import INTERRUPTED, NO_OUTPUT, OK, WRONG, CommandError, plain_list, print_json
 
 if TYPE_CHECKING:
     from minigrad.nn import ArrayDataset, History, Module
@@ -138,7 +138,7 @@ def run(options: argparse.Namespace, command: argparse.ArgumentParser) -> int:
     except OSError as error:
         raise CommandError(f"cannot write to {folder}: {error.strerror or error}", NO_OUTPUT) from error
     if options.json:
-        _print_json(report)
+        print_json(report)
     else:
         if not options.quiet:
             print(history)
@@ -236,9 +236,9 @@ def _report(options: argparse.Namespace, model: Module, history: History, data: 
         "examples": dict(zip(("train", "validation", "test"), map(len, data))),
         "stopped": history.stopped,
         "best_epoch": history.best_epoch,
-        "test_loss": _plain_list(tested["loss"]),
+        "test_loss": plain_list(tested["loss"]),
         "test_accuracy": tested["metric"],
-        "history": {name: _plain_list(values) for name, values in history.items()},
+        "history": {name: plain_list(values) for name, values in history.items()},
     }
 
 

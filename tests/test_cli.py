@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import minigrad as mg
-from minigrad import backend, cli, doctor
+from minigrad import backend, cli, doctor, outcome
 
 FIG_13 = ["1/(1+exp(-(w0*x0+w1*x1+w2)))", "w0=2", "x0=-1", "w1=-3", "x1=-2", "w2=-3"]
 GRADIENTS = {"w0": -0.1966119332, "x0": 0.3932238665, "w1": -0.3932238665, "x1": -0.5898357997, "w2": 0.1966119332}
@@ -322,7 +322,7 @@ def test_help_documents_the_exit_codes(capsys, command):
         cli.main([*command, "--help"])
     assert caught.value.code == 0
     out = capsys.readouterr().out
-    for code in (cli.OK, cli.WRONG, cli.USAGE, cli.NO_OUTPUT, cli.FAULT, cli.INTERRUPTED):
+    for code in (outcome.OK, outcome.WRONG, outcome.USAGE, outcome.NO_OUTPUT, outcome.FAULT, outcome.INTERRUPTED):
         assert f"\n  {code} " in out
     assert (" logsumexp " in out) == (command in (["explain"], ["draw"]))
 

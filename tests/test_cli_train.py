@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import minigrad as mg
-from minigrad import cli, nn, optim, training_cli
+from minigrad import cli, nn, optim, outcome, training_cli
 from minigrad.nn import models
 
 pytest.importorskip("sklearn")
@@ -127,7 +127,7 @@ def test_an_interrupt_writes_what_was_learned(capsys, tmp_path, monkeypatch, ste
 
     monkeypatch.setattr(optim.Adam, "step", until_then)
     code, out, _ = run(capsys, "digits", "--out", tmp_path)
-    assert code == cli.INTERRUPTED
+    assert code == outcome.INTERRUPTED
     told = json.loads((tmp_path / "history.json").read_text())
     assert told["stopped"] == "interrupted"
     assert len(told["history"].get("loss", [])) == (0 if steps == 1 else 1)
