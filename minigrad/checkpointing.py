@@ -14,7 +14,7 @@ import numpy as np
 
 from minigrad import backend, ops, random, tracing
 from minigrad.errors import ChangedValueError, DtypeError
-from minigrad.graph import ALL, GRAD, Node, ancestors, is_off, leaf, next_order, record_mode, recording
+from minigrad.graph import Node, ancestors, is_off, leaf, next_order, on, record_mode
 from minigrad.primitive import Each, primitive
 from minigrad.tensor import Tensor, wrap
 from minigrad.transforms import gradients
@@ -54,7 +54,7 @@ class _Part:
         """Run it for its result; of its graph only what it reaches outside is remembered: parameters, say."""
         copies = [_leaf_like(x) for x in inputs]
         start = next_order()
-        with record_mode(ALL if recording.get()[0] == ALL else GRAD):
+        with record_mode(on()):
             y = self.run(copies)
         self.output = y._data
         inside = ancestors([y.node]) if y.requires_grad else {}
@@ -71,7 +71,7 @@ class _Part:
         now = generator.bit_generator.state
         generator.bit_generator.state = self.state
         try:
-            with record_mode(ALL if recording.get()[0] == ALL else GRAD):
+            with record_mode(on()):
                 given = [x if isinstance(x, Tensor) else wrap(x, leaf(x, x.dtype.kind == "f", shared=True)) for x in inputs]
                 y = self.run(given)
         finally:
@@ -83,7 +83,7 @@ class _Part:
             )
         outside = [wrap(_dummy(p), p) for p in self.outside]
         wanted = [*(x for x in given if x.requires_grad), *outside]
-        with record_mode(ALL if recording.get()[0] == ALL else GRAD):
+        with record_mode(on()):
             found = iter(gradients(y, wanted, g if on_tensors else wrap(g), create_graph=on_tensors, allow_unused=True))
         inner = [next(found) if x.requires_grad else None for x in given]
         parts = [*inner, *found]

@@ -67,6 +67,11 @@ def is_off() -> bool:
     return recording.get()[0] in (OFF, TRACE_OFF)
 
 
+def on() -> int:
+    """The mode that records gradients here, whatever surrounds it; everything while inspecting."""
+    return ALL if recording.get()[0] == ALL else GRAD
+
+
 @contextmanager
 def record_mode(mode: int) -> Iterator[None]:
     """Record with ``mode`` (OFF, GRAD or ALL) inside the ``with`` block, in this thread only."""
@@ -181,6 +186,15 @@ class Handle:
     __slots__ = ("__weakref__", "_data", "node")
     _data: Any
     node: Node | None
+
+
+def tensors_in(value: Any) -> Iterator[Any]:
+    """The tensors in an argument or a result: itself, or those in tuples, lists and dicts, however deep."""
+    if isinstance(value, Handle):
+        yield value
+    elif isinstance(value, (list, tuple, dict)):
+        for item in value.values() if isinstance(value, dict) else value:
+            yield from tensors_in(item)
 
 
 def leaf(array: Any, requires_grad: bool, name: str | None = None, shared: bool = False) -> Node:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import inspect
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +19,7 @@ import numpy as np
 from minigrad import fft, guards, ops, tracing
 from minigrad import numpy_functions as f
 from minigrad.errors import DtypeError, MinigradError, ShapeError
-from minigrad.graph import ALL, Handle, is_off, next_order, recording
+from minigrad.graph import ALL, Handle, is_off, next_order, recording, tensors_in
 from minigrad.numpy_functions import given, moves, picks, raw, wrapped
 from minigrad.ops import where
 from minigrad.primitive import unrecorded
@@ -153,15 +153,7 @@ UFUNCS |= {u: Row(FLAT, None, _STEPS) for u in vars(np).values() if isinstance(u
 
 
 def _asking(value: Any) -> bool:
-    return any(isinstance(t, Handle) and t.node is not None and t.node.requires_grad for t in _tensors(value))
-
-
-def _tensors(value: Any) -> Iterator[Handle]:
-    if isinstance(value, Handle):
-        yield value
-    elif isinstance(value, (list, tuple, dict)):
-        for item in value.values() if isinstance(value, dict) else value:
-            yield from _tensors(item)
+    return any(t.node is not None and t.node.requires_grad for t in tensors_in(value))
 
 
 def _recording(*values: Any) -> bool:

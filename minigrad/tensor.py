@@ -18,9 +18,7 @@ import numpy as np
 from minigrad import anomaly, backend, cuts, guards, ops, tracing
 from minigrad.errors import DeviceError, DtypeError, MinigradError, NotInGraphError, ShapeError
 from minigrad.graph import (
-    ALL,
     ARRAYS,
-    GRAD,
     OFF,
     Handle,
     Node,
@@ -29,9 +27,9 @@ from minigrad.graph import (
     is_off,
     leaf,
     next_order,
+    on,
     pull_back,
     record_mode,
-    recording,
 )
 from minigrad.primitive import SPACE
 
@@ -789,7 +787,7 @@ def run(
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
             return pull_back(seeds, wanted, retain, ARRAYS, targets, watch)
     seeds = {node: g if isinstance(g, Tensor) else wrap(g) for node, g in seeds.items()}
-    mode = (ALL if recording.get()[0] == ALL else GRAD) if create else OFF
+    mode = on() if create else OFF
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"), record_mode(mode):
         return pull_back(seeds, wanted, True, DIFFERENTIABLE, targets, watch)
 
@@ -807,7 +805,7 @@ def own(g: Any) -> Tensor:
     """A gradient as a Tensor with memory of its own, in the graph of the pass that made it if that was recorded."""
     if not isinstance(g, Tensor):
         return wrap(backend.array_of(g).copy())
-    with record_mode(ALL if recording.get()[0] == ALL else GRAD):
+    with record_mode(on()):
         return ops.copy(g)  # type: ignore[no-any-return]
 
 
@@ -831,7 +829,7 @@ def accumulate(found: dict[Node, Any]) -> None:
             if at.grad is None:
                 at.grad = g
             elif at.grad.requires_grad or g.requires_grad or tracing.active.get() is not None:
-                with record_mode(ALL if recording.get()[0] == ALL else GRAD):
+                with record_mode(on()):
                     at.grad = at.grad + g
             else:
                 at.grad._data = backend.array_of(at.grad._data + g._data)

@@ -12,7 +12,7 @@ from typing import Any
 
 from minigrad import backend, ops
 from minigrad.errors import NotInGraphError, ShapeError
-from minigrad.graph import ALL, GRAD, Node, ancestors, between, leaf, record_mode, recording
+from minigrad.graph import GRAD, Node, ancestors, between, leaf, on, record_mode
 from minigrad.tensor import Tensor, asarray, own, run, seed, wrap
 
 Argnums = int | tuple[int, ...]
@@ -101,8 +101,7 @@ class Trace:
         if any(not -len(args) <= k < len(args) for k in numbers):
             raise TypeError(f"{_name(f)}: argnums={argnums!r} does not fit {len(args)} positional arguments")
         arguments = list(args)
-        mode = recording.get()[0]
-        with record_mode(ALL if mode == ALL else GRAD):
+        with record_mode(on()):
             for k in numbers:
                 arguments[k] = _fresh(arguments[k])
             self.inputs = [arguments[k] for k in numbers]

@@ -7,7 +7,7 @@ where PyTorch has it, and changes nothing: a value that a gradient rule may need
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -658,7 +658,14 @@ def dropout(input: Any, p: float = 0.5, training: bool = True, inplace: bool = F
     return _drop(input, p, training, input.shape, generator, "dropout")
 
 
-def _drop(x: Any, p: float, training: bool, shape: tuple[int, ...], generator: Generator, op: str) -> Any:
+def _inverted(x: Any, mask: Any, p: float) -> Any:
+    return x * (mask / (1 - p))
+
+
+def _drop(
+    x: Any, p: float, training: bool, shape: tuple[int, ...], generator: Generator, op: str,
+    dropped: Callable[[Any, Any, float], Any] = _inverted,
+) -> Any:  # fmt: skip
     if not 0 <= p <= 1:
         raise ValueError(f"{op}: p is the probability to drop: expected 0 <= p <= 1, got {p}")
     if not training or p == 0:
@@ -666,7 +673,7 @@ def _drop(x: Any, p: float, training: bool, shape: tuple[int, ...], generator: G
     if p == 1:
         return 0 * x
     mask = random.bernoulli(1 - p, shape, x.dtype, generator, x.device if isinstance(x, Tensor) else None)
-    return x * (mask / (1 - p))
+    return dropped(x, mask, p)
 
 
 def dropout1d(input: Any, p: float = 0.5, training: bool = True, inplace: bool = False, generator: Generator = None) -> Any:
@@ -711,7 +718,7 @@ def alpha_dropout(
         >>> len({*F.alpha_dropout(mg.zeros(1000), 0.5, training=True).tolist()})
         2
     """
-    return _alpha_drop(input, p, training, input.shape, generator, "alpha_dropout")
+    return _drop(input, p, training, input.shape, generator, "alpha_dropout", _towards_alpha)
 
 
 def feature_alpha_dropout(
@@ -719,17 +726,10 @@ def feature_alpha_dropout(
 ) -> Any:
     """:func:`alpha_dropout` of whole channels of (N, C, ...)."""
     shape = _channels(input, "feature_alpha_dropout")
-    return _alpha_drop(input, p, training, shape, generator, "feature_alpha_dropout")
+    return _drop(input, p, training, shape, generator, "feature_alpha_dropout", _towards_alpha)
 
 
-def _alpha_drop(x: Any, p: float, training: bool, shape: tuple[int, ...], generator: Generator, op: str) -> Any:
-    if not 0 <= p <= 1:
-        raise ValueError(f"{op}: p is the probability to drop: expected 0 <= p <= 1, got {p}")
-    if not training or p == 0:
-        return x
-    if p == 1:
-        return 0 * x
-    mask = random.bernoulli(1 - p, shape, x.dtype, generator, x.device if isinstance(x, Tensor) else None)
+def _towards_alpha(x: Any, mask: Any, p: float) -> Any:
     a = ((1 - p) * (1 + p * ALPHA_PRIME**2)) ** -0.5
     return x * (a * mask) + a * ALPHA_PRIME * (1 - mask - p)
 

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from minigrad import creation
+from minigrad.graph import tensors_in
 from minigrad.modes import no_grad
 from minigrad.nn.module import Module
-from minigrad.tensor import Tensor, asarray
+from minigrad.tensor import asarray
 
 
 class Row(NamedTuple):
@@ -141,7 +141,7 @@ def summary(model: Module, *inputs: Any, depth: int | None = None, dtype: Any = 
             seen.update(id(p) for p in own)
         again = id(module) in called
         called.add(id(module))
-        first = next(_tensors(args), None)
+        first = next(tensors_in(args), None)
         rows.append(
             Row(
                 paths[id(module)], type(module).__name__, len(inside) - 1, () if first is None else tuple(first.shape), (),
@@ -152,7 +152,7 @@ def summary(model: Module, *inputs: Any, depth: int | None = None, dtype: Any = 
     def after(module: Module, args: tuple[Any, ...], output: Any) -> None:
         inside.pop()
         place = places.pop()
-        outputs = list(_tensors(output))
+        outputs = list(tensors_in(output))
         size = 0 if len(rows) > place + 1 else sum(t.size * t.dtype.itemsize for t in outputs)
         seen.update(id(p) for p in module.parameters())
         rows[place] = rows[place]._replace(
@@ -177,19 +177,10 @@ def summary(model: Module, *inputs: Any, depth: int | None = None, dtype: Any = 
         total_parameters=sum(p.size for p in parameters),
         trainable_parameters=sum(p.size for p in parameters if p.requires_grad),
         multiply_adds=sum(row.multiply_adds for row in rows),
-        input_bytes=sum(t.size * t.dtype.itemsize for t in _tensors(given)),
+        input_bytes=sum(t.size * t.dtype.itemsize for t in tensors_in(given)),
         output_bytes=sum(row.output_bytes for row in rows),
         parameter_bytes=sum(p.size * p.dtype.itemsize for p in parameters),
     )
-
-
-def _tensors(value: Any) -> Iterator[Any]:
-    """The tensors in an argument or output: itself, or those in tuples, lists and dicts."""
-    if isinstance(value, Tensor):
-        yield value
-    elif isinstance(value, (tuple, list, dict)):
-        for item in value.values() if isinstance(value, dict) else value:
-            yield from _tensors(item)
 
 
 def _bytes(n: float) -> str:

@@ -18,6 +18,7 @@ import numpy as np
 from minigrad import backend, guards
 from minigrad.errors import MinigradError
 from minigrad.graph import Absent, Handle, Node, fit, pull_back
+from minigrad.viz.records import everything
 
 Array = np.ndarray[Any, Any]
 TINY, HUGE = 1e-6, 1e6
@@ -53,7 +54,7 @@ class Tape:
     def __init__(self, loss: Handle) -> None:
         assert loss.node is not None
         self.root = root = loss.node
-        self.nodes = _everything(root)
+        self.nodes = everything(root)
         self.values: dict[Node, Array] = {}
         self.uses: dict[Node, list[tuple[Node, int]]] = defaultdict(list)
         self.reached = {root} if root.requires_grad else set()
@@ -121,16 +122,6 @@ class Tape:
 def _host(value: Any) -> Array:
     """A value as a NumPy array, whatever it was: a number, an array on a GPU."""
     return np.asarray(backend.to_numpy(value) if hasattr(value, "dtype") else value)
-
-
-def _everything(root: Node) -> list[Node]:
-    found, stack = {root}, [root]
-    while stack:
-        for parent in stack.pop().parents:
-            if parent is not None and parent not in found:
-                found.add(parent)
-                stack.append(parent)
-    return sorted(found, key=lambda node: node.order)
 
 
 def state(g: Array, seed: Array, tiny: float, huge: float) -> str:

@@ -10,7 +10,7 @@ import json
 import math
 import os
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from minigrad import backend
-from minigrad.graph import TRACE, Handle, Node, recording
+from minigrad.graph import TRACE, Handle, Node, recording, tensors_in
 from minigrad.tensor import _hook_number
 from minigrad.viz.dot import write
 from minigrad.viz.format import Array, number
@@ -224,7 +224,7 @@ class Film:
         row = self._homes.get(id(module))  # a copy of the model has copies of its hooks
         if row is None or self._count % self.every or recording.get()[0] >= TRACE:
             return
-        output = next(_tensors(out), None)
+        output = next(tensors_in(out), None)
         if output is None or output.node is None or not output.node.requires_grad:
             return
         about, node = self._rows[row], output.node
@@ -268,7 +268,7 @@ class Film:
         """Where a module's input came from: the modules that the graph leads back to. Once, in the first step."""
         about = self._rows[row]
         if about.inner:
-            found = {source for t in _tensors(args) for source in self._sources([t.node] if t.node is not None else [])}
+            found = {source for t in tensors_in(args) for source in self._sources([t.node] if t.node is not None else [])}
             self._edges.update(dict.fromkeys((source, row) for source in sorted(found or {-1})))
         elif node not in self._known:
             self._edges.update(dict.fromkeys((source, row) for source in sorted(self._sources(list(node.parents)))))
@@ -621,14 +621,6 @@ def _one_from_another(states: list[Node]) -> bool:
             return True
         queue += [p for p in at.parents if p is not None and p.order >= first.order and p not in queue]
     return False
-
-
-def _tensors(value: Any) -> Iterator[Any]:
-    if isinstance(value, Handle):
-        yield value
-    elif isinstance(value, (tuple, list, dict)):
-        for item in value.values() if isinstance(value, dict) else value:
-            yield from _tensors(item)
 
 
 def _remove(handles: list[Any]) -> None:

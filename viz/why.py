@@ -16,7 +16,7 @@ from minigrad.graph import Absent, Handle, Node
 from minigrad.viz.boxes import BACKWARD, SHOW, Look
 from minigrad.viz.causes import HUGE, TINY, Cause, Tape, diagnose, finite, norm, origin, state
 from minigrad.viz.dot import Drawing, source
-from minigrad.viz.records import LIMIT, Records, records
+from minigrad.viz.records import LIMIT, Records, everything, records
 
 WHOLE = 60
 """Larger graphs are not drawn whole around a culprit: the note would not be found."""
@@ -240,7 +240,7 @@ class Why:
 
 def _ids(root: Node, r: Records) -> dict[Node | None, str]:
     """The ids of operations and of leaves that ask for gradients: both stand in the order of creation."""
-    nodes = sorted(_ancestry(root), key=lambda node: node.order)
+    nodes = sorted(everything(root), key=lambda node: node.order)
     made = zip((n for n in nodes if n.op is not None), (v.id for v in r.values if v.op))
     asking = zip((n for n in nodes if n.op is None and n.requires_grad), (v.id for v in r.values if v.kind == "parameter"))
     return {**dict(made), **dict(asking)}
@@ -361,19 +361,9 @@ def _find_loss(tensors: list[Handle]) -> Any:
     nodes = {t.node for t in tensors if t.node is not None}
     for t in candidates:
         assert t.node is not None
-        if not nodes.isdisjoint(_ancestry(t.node)):
+        if not nodes.isdisjoint(everything(t.node)):
             return t
     return next((t for t in candidates if t._data.size == 1), None)
-
-
-def _ancestry(root: Node) -> set[Node]:
-    found, stack = {root}, [root]
-    while stack:
-        for parent in stack.pop().parents:
-            if parent is not None and parent not in found:
-                found.add(parent)
-                stack.append(parent)
-    return found
 
 
 def _names(tape: Tape | None, tensors: Mapping[str, Handle], loss: Any) -> dict[int, str]:

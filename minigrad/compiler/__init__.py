@@ -38,8 +38,8 @@ def compile(step: Callable[..., Any] | None = None, *, threads: int | None = Non
     with raw arrays on the side, keep a Tensor elsewhere than in what it returns. Each is an error that names the line. Arrays among
     the arguments become Tensors. What it returns has no graph: call ``backward`` inside.
 
-    Results are those of the plain step bit for bit, except for sums over the first axis of large arrays, which are added block by
-    block (equal to about 1e-6 relative in float32).
+    Parameters, gradients and states are those of the plain step bit for bit. A sum over all rows of a large array that is only
+    returned, such as the loss, is added block by block (equal to about 1e-6 relative in float32).
 
     Args:
         step: a function of Tensors, arrays and plain Python values (each other value is a program of its own).
@@ -97,20 +97,20 @@ class Compiled:
         key = (structure, tuple((t.shape, t.dtype, t.requires_grad) for t in leaves))
         for variant in self._candidates.get(key, ()):
             if variant.holds(leaves):
-                return variant.run(leaves) if variant.emitter is not None else self._again(variant, key, args, kwargs)
-        return self._again(None, key, args, kwargs)
+                return variant.run(leaves) if variant.emitter is not None else self._record(variant, key, leaves)
+        return self._record(None, key, leaves)
 
-    def _again(self, earlier: Variant | None, key: Any, args: Any, kwargs: Any) -> Any:
+    def _record(self, earlier: Variant | None, key: Any, inputs: list[Tensor]) -> Any:
         """Run the step as it is, recording it; the second time, make the program."""
-        inputs: list[Tensor] = []
-        given = _rebuild((args, kwargs), inputs)
-        variant, result = _trace(self._step, given[0], given[1], inputs)
+        args, kwargs = _unflatten(key[0], iter(inputs))
+        variant, result = _trace(self._step, args, kwargs, inputs)
         if earlier is not None:
             variants = self._candidates[key]
             if earlier in variants:
                 variants.remove(earlier)
-            if variant.agrees(earlier):
-                variant.finish(self._threads, self._memory)
+            if difference := same(earlier.program, variant.program):
+                raise CompileError(f"compile: {difference}.")
+            variant.finish(self._threads, self._memory)
         self._candidates.setdefault(key, []).append(variant)
         return result
 
@@ -153,13 +153,6 @@ class Variant:
                 predicate(array if k is None else leaves[k]._data) == outcome for k, array, predicate, outcome in self.guards
             )
         )
-
-    def agrees(self, earlier: Variant) -> bool:
-        """Whether the second recording did the same as the first; an error that names the difference if not."""
-        difference = same(earlier.program, self.program)
-        if difference:
-            raise CompileError(f"compile: {difference}.")
-        return True
 
     def finish(self, threads: int, memory: int | None = None) -> None:
         p = self.program
@@ -315,20 +308,6 @@ def _flatten(value: Any, leaves: list[Tensor], convert: bool = True) -> Any:
     if isinstance(value, dict):
         return (dict, *((k, _flatten(v, leaves, convert)) for k, v in value.items()))
     return ("value", value)
-
-
-def _rebuild(value: Any, leaves: list[Tensor]) -> Any:
-    if isinstance(value, Tensor):
-        leaves.append(value)
-        return value
-    if isinstance(value, np.ndarray):
-        leaves.append(asarray(value))
-        return leaves[-1]
-    if isinstance(value, (list, tuple)):
-        return type(value)(_rebuild(v, leaves) for v in value)
-    if isinstance(value, dict):
-        return {k: _rebuild(v, leaves) for k, v in value.items()}
-    return value
 
 
 def _unflatten(structure: Any, leaves: Iterator[Any]) -> Any:

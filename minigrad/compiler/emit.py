@@ -28,7 +28,8 @@ from minigrad.compiler.program import (
     Write,
     owns_memory,
 )
-from minigrad.compiler.schedule import BLOCK, Item, Region, axes_of, inner, is_cut, operands
+from minigrad.compiler.schedule import BLOCK, TOTALS, Item, Region, axes_of, inner, is_cut, operands
+from minigrad.ops.elementwise import clear
 from minigrad.tensor import wrap
 from minigrad.threads import share
 
@@ -70,15 +71,10 @@ def _relu_into(out: Any, x: Any) -> Any:
 
 def _where_into(out: Any, c: Any, a: Any, b: Any) -> Any:
     if type(b) is int and b == 0 and np.shape(c) == np.shape(a) == out.shape and c.dtype == bool:
-        bits = out.view(_BITS[out.itemsize])
-        np.multiply(a.view(bits.dtype), c, bits)
-        return out
+        return clear(a, c, out)
     np.copyto(out, b)
     np.copyto(out, a, where=np.not_equal(c, 0))
     return out
-
-
-_BITS = {2: np.int16, 4: np.int32, 8: np.int64}
 
 
 def _power_into(out: Any, a: Any, b: Any) -> Any:
@@ -140,7 +136,7 @@ def takes_out(step: Instruction, p: Program) -> bool:
 def reads(item: Item) -> list[int]:
     """The values that an item reads."""
     if isinstance(item, Instruction):
-        return [*item.args, *(q.value for q in item.params if isinstance(q, Ref))]
+        return item.reads
     if isinstance(item, Region):
         return operands(item)
     return [item.value] if isinstance(item, Write) and item.value is not None else []
@@ -149,9 +145,7 @@ def reads(item: Item) -> list[int]:
 def plan(p: Program, items: list[Item], visible: set[int]) -> tuple[Plan, dict[int, int], set[int]]:
     """Buffers by liveness: a buffer is free again after the last reader of its value, or of any view of it."""
     made = {s.out: s for s in p.instructions()}
-    for s in p.instructions():
-        v = p.values[s.out]
-        v.root = v.number if s.view is None else p.values[s.args[s.view]].root
+    p.find_roots()
     last: dict[int, int] = {}
     for at, item in enumerate(items):
         for k in reads(item):
@@ -221,6 +215,9 @@ class Emitter:
         self.loaded: set[int] = set()
         self.kept_nodes: list[tuple[str, Any]] = []
         self.views = 0
+        # What can be written where we say.
+        self.writable = {i.out for i in items if isinstance(i, Instruction) and takes_out(i, p)}
+        self.writable |= {k for i in items if isinstance(i, Region) for k in inner(i) - i.totals}
         self.bind()
         self.write()
 
@@ -236,21 +233,12 @@ class Emitter:
             self.static[number] = laid_out(v.array, arena[b][: v.array.nbytes].view(v.dtype))
         for number in self.plan.kept:
             v = p.values[number]
-            if self.has_out(number):
+            if number in self.writable:
                 self.static[number] = laid_out(v.array, np.empty(v.size, v.dtype))
         for number, array in self.static.items():
             self.space[f"v{number}"] = array
         for recipe in self.recipes:
             recipe()
-
-    def has_out(self, number: int) -> bool:
-        """Whether the instruction that makes a value can write it where we say."""
-        for item in self.items:
-            if isinstance(item, Instruction) and item.out == number:
-                return takes_out(item, self.p)
-            if isinstance(item, Region) and number in inner(item):
-                return number not in item.totals
-        return False
 
     # Text
     def write(self) -> None:
@@ -307,18 +295,25 @@ class Emitter:
             return
         args = [self.name(k) for k in step.args]
         params = [self.parameter(q, step, i) for i, q in enumerate(step.params)]
-        f = f"{step.op.name}_{step.out}"
         target = f"v{step.out}"
-        if step.out in self.static and takes_out(step, p):
-            if isinstance(step.op.forward, np.ufunc):
-                self.space[f"u_{step.op.name}"] = step.op.forward
-                self.lines.append(f"u_{step.op.name}({', '.join([*args, _out(step, target)])})")
-            else:
-                self.space[f"into_{step.op.name}"] = INTO[step.op.name]
-                self.lines.append(f"into_{step.op.name}({', '.join([target, *args, *params])})")
-            return
-        self.space[f] = step.op.forward
-        self.lines.append(f"{target} = {f}({', '.join([*args, *params])})")
+        into = step.out in self.static and takes_out(step, p)
+        self.lines.append(self.call_into(step, target, args, params) if into else f"{target} = {self.call(step, args, params)}")
+
+    def call(self, step: Instruction, args: list[str], params: list[str]) -> str:
+        """The text that gives an instruction's result."""
+        self.space[f"{step.op.name}_{step.out}"] = step.op.forward
+        return f"{step.op.name}_{step.out}({', '.join([*args, *params])})"
+
+    def call_into(self, step: Instruction, target: str, args: list[str], params: list[str]) -> str:
+        """The text that writes an instruction's result into ``target``."""
+        name, forward = step.op.name, step.op.forward
+        if isinstance(forward, np.ufunc):
+            self.space[f"u_{name}"] = forward
+            # By position, which is 0.1 us faster, where NumPy does not warn of it.
+            out = f"out={target}" if forward in (np.maximum, np.minimum) else target
+            return f"u_{name}({', '.join([*args, out])})"
+        self.space[f"into_{name}"] = INTO[name]
+        return f"into_{name}({', '.join([target, *args, *params])})"
 
     def parameter(self, q: Any, step: Instruction, i: int) -> str:
         if isinstance(q, Ref):
@@ -413,7 +408,7 @@ class Emitter:
     def _total(self, s: Instruction, result: str, i: int) -> None:
         """A reduction over all rows from those of the blocks, block after block, whatever thread had them."""
         a = self.p.values[s.args[0]]
-        self.space[f"x{s.out}"] = {"max": np.maximum, "min": np.minimum}.get(s.op.name, np.add)
+        self.space[f"x{s.out}"] = TOTALS[s.op.name]
         self.space["combine"] = combine
         n = int(np.prod([a.shape[k] for k in axes_of(s, len(a.shape)) or ()]))
         divided = f" / {n}" if s.op.name == "mean" else ""
@@ -428,10 +423,12 @@ class Emitter:
         scratch: list[tuple[int, Any]] = []
         idle: list[tuple[int, int, Any]] = []
         held: dict[int, tuple[int, int, Any]] = {}
-        uses: dict[int, int] = {}
+        base: dict[int, int] = {}  # of a reshaped value: whose scratch array it is a view of
+        last: dict[int, int] = {}
         for n, s in enumerate(region.steps):
-            for k in s.args:
-                uses[k] = n
+            if s.op.name == "reshape":
+                base[s.out] = base.get(s.args[0], s.args[0])
+            last |= {base.get(k, k): n for k in s.args}
 
         def cut(k: int, ndim: int) -> str:
             if k in local:
@@ -454,19 +451,17 @@ class Emitter:
             here = f"c{s.out}"
             if s.out in region.totals:
                 axes = axes_of(s, len(p.values[s.args[0]].shape)) or ()
-                self.space[f"z{s.out}"] = {"max": np.maximum, "min": np.minimum}.get(s.op.name, np.add)
-                axis = None if region.flat else axes
-                self.space[f"k{s.out}"] = axis
+                self.space[f"z{s.out}"] = TOTALS[s.op.name]
+                self.space[f"k{s.out}"] = None if region.flat else axes
                 lines.append(f"w{s.out} = z{s.out}.reduce({args[0]}, axis=k{s.out}, keepdims={not region.flat})")
                 continue
             if s.out in outs:
                 lines.append(f"{here} = v{s.out}[i:j]")
             into = takes_out(s, p) and s.op.name != "matmul"
             if s.op.name == "reshape":
-                rest = "".join(f", {d}" for d in out.shape[1:])
-                lines.append(f"{here} = {args[0]}.reshape((j - i{rest}{',' if not rest else ''}))")
-                if s.out in outs:
-                    lines[-1] = f"v{s.out}[i:j] = {args[0]}.reshape((j - i{rest}{',' if not rest else ''}))"
+                sizes = "".join(f"{d}, " for d in out.shape[1:])
+                value = f"{args[0]}.reshape((j - i, {sizes}))"
+                lines.append(f"{here}[...] = {value}" if s.out in outs else f"{here} = {value}")
             elif into:
                 if s.out not in outs:
                     n_row = 1 if region.flat else int(np.prod(out.shape[1:]))
@@ -480,32 +475,15 @@ class Emitter:
                     rest = "" if region.flat else "".join(f", {d}" for d in out.shape[1:])
                     shaped = f".reshape((j - i{rest}))" if rest else ""
                     lines.append(f"{here} = scratch[{spot[0]}][:(j - i) * {n_row}]{shaped}")
-                if isinstance(s.op.forward, np.ufunc):
-                    self.space[f"u_{s.op.name}"] = s.op.forward
-                    lines.append(f"u_{s.op.name}({', '.join([*args, _out(s, here)])})")
-                else:
-                    self.space[f"into_{s.op.name}"] = INTO[s.op.name]
-                    lines.append(f"into_{s.op.name}({', '.join([here, *args, *params])})")
+                lines.append(self.call_into(s, here, args, params))
             else:
-                self.space[f"{s.op.name}_{s.out}"] = s.op.forward
-                value = f"{s.op.name}_{s.out}({', '.join([*args, *params])})"
+                value = self.call(s, args, params)
                 lines.append(f"{here}[...] = {value}" if s.out in outs else f"{here} = {value}")
             local[s.out] = here
-            for k in s.args:
-                root = self._scratch_of(k, region)
-                if uses[k] == n and root in held and all(uses.get(m, -1) <= n for m in self._views(root, region)):
+            for root in {base.get(k, k) for k in s.args}:
+                if last[root] == n and root in held:
                     idle.append(held.pop(root))
         return lines, scratch
-
-    def _scratch_of(self, k: int, region: Region) -> int:
-        """The value whose scratch array a reshaped value is a view of."""
-        for s in region.steps:
-            if s.out == k and s.op.name == "reshape":
-                return self._scratch_of(s.args[0], region)
-        return k
-
-    def _views(self, k: int, region: Region) -> list[int]:
-        return [k, *(s.out for s in region.steps if s.op.name == "reshape" and self._scratch_of(s.out, region) == k)]
 
     # Whether a buffer may be written to again
     def untouched(self) -> bool:
@@ -528,11 +506,6 @@ def laid_out(like: Any, memory: Any) -> Any:
     order = sorted(range(like.ndim), key=lambda k: -abs(like.strides[k]))
     back = [order.index(k) for k in range(like.ndim)]
     return memory.reshape([like.shape[k] for k in order]).transpose(back)
-
-
-def _out(step: Instruction, target: str) -> str:
-    """How a ufunc is told where to write: by position, which is 0.1 us faster, where NumPy does not warn of it."""
-    return f"out={target}" if step.op.forward in (np.maximum, np.minimum) else target
 
 
 def combine(ufunc: Any, parts: list[tuple[Any, ...]], i: int) -> Any:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from minigrad.compiler.program import RESULT, Instruction, Program, Ref, Value, Write
+from minigrad.compiler.program import RESULT, Instruction, Program, Value, Write
 
 UNITS = {"": 1, "k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
 ROUNDS = 10_000
@@ -44,21 +44,19 @@ class _Life:
 
 
 def _lives(p: Program) -> dict[int, _Life]:
-    root: dict[int, int] = {}
+    p.find_roots()
     lives: dict[int, _Life] = {}
     for at, s in enumerate(p.steps):
         if isinstance(s, Instruction):
-            read = [*s.args, *(q.value for q in s.params if isinstance(q, Ref))]
-            base = None if s.view is None else s.args[s.view]
-            root[s.out] = s.out if base is None else root.get(base, base)
+            read = s.reads
         else:
             read = [s.value] if isinstance(s, Write) and s.value is not None else []
-        for r in {root.get(k, k) for k in read} & lives.keys():
+        for r in {p.values[k].root for k in read} & lives.keys():
             lives[r].uses.append(at)
-        if isinstance(s, Instruction) and root[s.out] == s.out and isinstance(p.values[s.out].array, np.ndarray):
+        if isinstance(s, Instruction) and s.view is None and isinstance(p.values[s.out].array, np.ndarray):
             lives[s.out] = _Life(at, [], p.values[s.out].array.nbytes)
     lasting = {s.value for s in p.steps if isinstance(s, Write) and s.value is not None} | set(p.outputs)
-    for r in {root.get(k, k) for k in lasting} & lives.keys():
+    for r in {p.values[k].root for k in lasting} & lives.keys():
         lives[r].uses.append(len(p.steps))
     return lives
 
@@ -89,7 +87,7 @@ def fit(p: Program, budget: int) -> int:
 
 
 def _give_up(p: Program, lives: dict[int, _Life], when: int) -> bool:
-    made = {s.out: (at, s) for at, s in enumerate(p.steps) if isinstance(s, Instruction)}
+    made = {s.out: s for s in p.instructions()}
     views = {s.args[s.view] for s in p.steps if isinstance(s, Instruction) and s.view is not None}
     best: tuple[bool, int, int, int] | None = None
     for number, life in lives.items():
@@ -98,36 +96,24 @@ def _give_up(p: Program, lives: dict[int, _Life], when: int) -> bool:
             continue
         if when in life.uses:
             continue
-        step = made[number][1]
-        if not all(
-            _there(k, min(later), p, lives, made) for k in (*step.args, *(q.value for q in step.params if isinstance(q, Ref)))
-        ):
+        step = made[number]
+        if not all(_there(p.values[k].root, min(later), lives, made) for k in step.reads):
             continue
         choice = (step.op.elementwise, life.bytes, -number, min(later))
         best = max(best, choice) if best is not None else choice
     if best is None:
         return False
     number, at = -best[2], best[3]
-    step = made[number][1]
-    old = p.values[number]
-    twin = Value(len(p.values), RESULT, old.array, None, len(p.values))
+    step = made[number]
+    twin = Value(len(p.values), RESULT, p.values[number].array, None, len(p.values))
     p.values.append(twin)
     for s in p.steps[at:]:
         if isinstance(s, Instruction):
-            s.args = tuple(twin.number if k == number else k for k in s.args)
-            s.params = tuple(Ref(twin.number) if isinstance(q, Ref) and q.value == number else q for q in s.params)
+            s.rename(lambda k: twin.number if k == number else k)
     p.steps.insert(at, Instruction(step.op, step.args, step.params, twin.number, step.where, step.view, again=True))
     return True
 
 
-def _there(k: int, at: int, p: Program, lives: dict[int, _Life], made: dict[int, tuple[int, Instruction]]) -> bool:
+def _there(root: int, at: int, lives: dict[int, _Life], made: dict[int, Instruction]) -> bool:
     """Whether a value is still held at a place, or is held anyway."""
-    if k not in made:
-        return True
-    base = made[k][1]
-    while base.view is not None:
-        k = base.args[base.view]
-        if k not in made:
-            return True
-        base = made[k][1]
-    return k in lives and bool(lives[k].uses) and max(lives[k].uses) >= at
+    return root not in made or (root in lives and max(lives[root].uses, default=-1) >= at)

@@ -6,6 +6,7 @@ change nothing are left out, and what nobody reads is dropped.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -74,6 +75,16 @@ class Instruction:
     view: int | None = None
     again: bool = False
 
+    @property
+    def reads(self) -> list[int]:
+        """The values that it reads, as operands and inside its parameters."""
+        return [*self.args, *(q.value for q in self.params if isinstance(q, Ref))]
+
+    def rename(self, now: Callable[[int], int]) -> None:
+        """Read ``now(k)`` wherever ``k`` was read."""
+        self.args = tuple(map(now, self.args))
+        self.params = tuple(Ref(now(q.value)) if isinstance(q, Ref) else q for q in self.params)
+
 
 @dataclass(slots=True, eq=False)
 class Write:
@@ -114,6 +125,11 @@ class Program:
 
     def instructions(self) -> Iterator[Instruction]:
         return (s for s in self.steps if isinstance(s, Instruction))
+
+    def find_roots(self) -> None:
+        """Say of each result whose memory it is a view of."""
+        for s in self.instructions():
+            self.values[s.out].root = s.out if s.view is None else self.values[s.args[s.view]].root
 
 
 class Builder:
@@ -215,7 +231,7 @@ def same(a: Program, b: Program) -> str:
             at = f" (at {t.where})" if t.where else ""
             if s.op is not t.op or s.args != t.args or key_of(s.params) != key_of(t.params):
                 return f"{s.op.name}{key_of(s.params)} was {t.op.name}{key_of(t.params)} in the next run{at}"
-            for k in (*t.args, *(p.value for p in t.params if isinstance(p, Ref))):
+            for k in t.reads:
                 if a.values[k].kind == CONSTANT and not _equal(a.values[k].array, b.values[k].array):
                     return (
                         f"an operand of {t.op.name} is a number or array that Python computed, and it differs from run to run{at}. "
@@ -252,14 +268,11 @@ def simplify(p: Program, held: Callable[[Value], bool]) -> Program:
 
     for step in p.steps:
         if isinstance(step, Instruction):
-            step.args = tuple(now(k) for k in step.args)
-            step.params = tuple(Ref(now(q.value)) if isinstance(q, Ref) else q for q in step.params)
+            step.rename(now)
             _shorten(step, p, made)
             made[step.out] = step
-            reads = [*step.args, *(q.value for q in step.params if isinstance(q, Ref))]
-            out = p.values[step.out]
-            if all(fixed(k) for k in reads):
-                out.kind = CONSTANT
+            if all(fixed(k) for k in step.reads):
+                p.values[step.out].kind = CONSTANT
                 counts["constants folded"] += 1
                 continue
             if (through := _same_as(step, p)) is not None and not (step.op.name == "copy" and step.out in escaping):
@@ -330,8 +343,7 @@ def _alive(p: Program, steps: list[Step], counts: dict[str, int]) -> list[Step]:
             if step.out not in wanted:
                 counts["read by nobody"] += 1
                 continue
-            wanted.update(step.args)
-            wanted.update(q.value for q in step.params if isinstance(q, Ref))
+            wanted.update(step.reads)
         elif isinstance(step, Call):
             overwritten.clear()
         elif isinstance(step, Write):
@@ -345,27 +357,21 @@ def _alive(p: Program, steps: list[Step], counts: dict[str, int]) -> list[Step]:
 
 def _own_copies(p: Program) -> None:
     """A copy that only makes a gradient nobody else's memory is left out where its source is nobody else's already."""
-    reads: dict[int, int] = {}
-    writes: dict[int, int] = {}
-    for step in p.steps:
-        if isinstance(step, Instruction):
-            for k in (*step.args, *(q.value for q in step.params if isinstance(q, Ref))):
-                reads[k] = reads.get(k, 0) + 1
-        elif isinstance(step, Write) and step.value is not None:
-            writes[step.value] = writes.get(step.value, 0) + 1
+    reads = Counter(k for step in p.instructions() for k in step.reads)
+    writes = {step.value for step in p.steps if isinstance(step, Write)}
     made = {s.out: s for s in p.instructions()}
     gone: dict[int, int] = {}
-    for step in p.instructions():
-        if step.op.name != "copy" or step.out in p.outputs:
+    for copied in p.instructions():
+        if copied.op.name != "copy" or copied.out in p.outputs:
             continue
-        source = step.args[0]
+        source = copied.args[0]
         fresh = source in made and owns_memory(made[source], p)
         if fresh and source not in p.outputs and source not in writes and reads[source] == 1:
-            gone[step.out] = source
+            gone[copied.out] = source
     p.steps = [s for s in p.steps if not (isinstance(s, Instruction) and s.out in gone)]
     for step in p.steps:
         if isinstance(step, Instruction):
-            step.args = tuple(gone.get(k, k) for k in step.args)
+            step.rename(lambda k: gone.get(k, k))
         elif isinstance(step, Write) and step.value is not None:
             step.value = gone.get(step.value, step.value)
 

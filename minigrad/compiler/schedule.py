@@ -138,8 +138,7 @@ def _lasting(p: Program) -> set[int]:
     found = {s.value for s in p.steps if isinstance(s, Write) and s.value is not None}
     for step in reversed(p.steps):
         if isinstance(step, Instruction) and step.out in found:
-            found.update(step.args)
-            found.update(q.value for q in step.params if isinstance(q, Ref))
+            found.update(step.reads)
     return found
 
 

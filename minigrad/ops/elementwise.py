@@ -27,12 +27,13 @@ def _can_clear(condition: Any, x: Any) -> bool:
     return type(x) is type(condition) is np.ndarray and x.size > 2048 and condition.dtype == bool and x.dtype in _BITS
 
 
-def _clear(x: Any, keep: Any) -> Any:
-    """``x`` where ``keep``, else 0 (for inf and NaN too): the bits of a float times 1 or 0.
+def clear(x: Any, keep: Any, out: Any = None) -> Any:
+    """``x`` where ``keep``, else 0 (for inf and NaN too): the bits of a float times 1 or 0; into ``out`` where it is given.
 
     On a random mask in a quarter of the time of ``np.where`` at 32,000 elements, a tenth at a million.
     """
-    return (x.view(_BITS[x.dtype]) * keep).view(x.dtype)
+    bits = _BITS[x.dtype]
+    return np.multiply(x.view(bits), keep, out=None if out is None else out.view(bits)).view(x.dtype)
 
 
 def _where(condition: Any, x: Any, y: Any) -> Any:
@@ -49,9 +50,9 @@ def _where(condition: Any, x: Any, y: Any) -> Any:
         [0.0, 0.25]
     """
     if type(y) is int and y == 0 and _can_clear(condition, x):
-        return _clear(x, condition)
+        return clear(x, condition)
     if type(x) is int and x == 0 and _can_clear(condition, y):
-        return _clear(y, ~condition)
+        return clear(y, ~condition)
     out = np.where(condition, x, y)
     if out.dtype == np.float64 and not hasattr(x, "dtype") and not hasattr(y, "dtype"):
         return out.astype(backend.get_default_dtype())

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 
 from minigrad import backend
-from minigrad.optim.base import Closure, Group, Optimizer, OptimizerError, Parameters, State, plain, recorded, replace
+from minigrad.optim.base import Group, OptimizerError, Parameters, PerParameter, replace
 from minigrad.tensor import Tensor
 
 
-class Adafactor(Optimizer):
+class Adafactor(PerParameter):
     """Adafactor (Shazeer & Stern 2018): of n x m numbers it keeps n + m, and its steps are relative to the parameter's size.
 
         r <- r + t^beta2_decay (mean over columns of g^2 - r),    c likewise over rows
@@ -57,17 +57,9 @@ class Adafactor(Optimizer):
             if not fine:
                 raise OptimizerError(f"Adafactor: {name} must be {expected}, got {group[name]!r}")
 
-    def step(self, closure: Closure | None = None) -> Any:
-        loss = None if closure is None else recorded(closure)
-        for group in self.param_groups:
-            h = {name: plain(value) for name, value in group.items() if name != "params"}
-            for p in group["params"]:
-                if p.grad is not None:
-                    self._step(p, p.grad._data, self.state[p], h)
-        return loss
-
-    def _step(self, p: Tensor, g: Any, s: State, h: Group) -> None:
-        x, xp = p._data, backend.namespace(p._data)
+    def _step(self, p: Tensor, h: Group) -> None:
+        x, g, s = p._data, p.grad._data, self.state[p]  # type: ignore[union-attr]
+        xp = backend.namespace(x)
         g = -g if h["maximize"] else g
         t = s["step"] = s.get("step", 0) + 1
         new = t ** h["beta2_decay"]

@@ -11,7 +11,7 @@ import numpy as np
 
 from minigrad import backend, tracing
 from minigrad.errors import MinigradError, ShapeError
-from minigrad.graph import ALL, GRAD, record_mode, recording
+from minigrad.graph import on, record_mode
 from minigrad.tensor import Tensor, wrap
 
 Group = dict[str, Any]
@@ -208,7 +208,24 @@ class Optimizer(ABC):
         return "\n".join([f"{self._name}(", *lines, ")"])
 
 
-class Elementwise(Optimizer):
+class PerParameter(Optimizer):
+    """An optimiser that steps each parameter that has a gradient by itself: a subclass writes :meth:`_step`."""
+
+    def step(self, closure: Closure | None = None) -> Any:
+        loss = None if closure is None else recorded(closure)
+        for group in self.param_groups:
+            h = {name: plain(value) for name, value in group.items() if name != "params"}
+            for p in group["params"]:
+                if p.grad is not None:
+                    self._step(p, h)
+        return loss
+
+    @abstractmethod
+    def _step(self, p: Tensor, h: Group) -> None:
+        """The step of one parameter, with the hyperparameters of its group as Python numbers."""
+
+
+class Elementwise(PerParameter):
     """An optimiser that treats every element of a parameter alike.
 
     A subclass writes what differs:
@@ -256,15 +273,6 @@ class Elementwise(Optimizer):
             s: their state.
             h: the hyperparameters of their group.
         """
-
-    def step(self, closure: Closure | None = None) -> Any:
-        loss = None if closure is None else recorded(closure)
-        for group in self.param_groups:
-            h = {name: plain(value) for name, value in group.items() if name != "params"}
-            for p in group["params"]:
-                if p.grad is not None:
-                    self._step(p, h)
-        return loss
 
     def _step(self, p: Tensor, h: Group) -> None:
         data, g, state = p._data, p.grad._data, self.state[p]  # type: ignore[union-attr]
@@ -343,7 +351,7 @@ def own(array: Any, dtype: Any, others: list[Any]) -> Any:
 
 def recorded(closure: Closure) -> Any:
     """Call ``closure`` with recording on, whatever surrounds the step."""
-    with record_mode(ALL if recording.get()[0] == ALL else GRAD):
+    with record_mode(on()):
         return closure()
 
 
