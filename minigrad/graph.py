@@ -19,6 +19,7 @@ from typing import Any, NamedTuple, NoReturn
 import numpy as np
 
 from minigrad import naming
+from minigrad.blocks import piecewise
 from minigrad.errors import DtypeError, FreedGraphError, MinigradError, ShapeError
 
 OFF, GRAD, ALL, TRACE, TRACE_OFF = range(5)
@@ -285,7 +286,7 @@ def pull_back(
                     continue
             if not node.live and watch is None:
                 raise FreedGraphError(_freed(node))
-            parents, exact, plain = node.parents, op.exact, op.plain
+            parents, exact, plain = node.parents, op.exact, op.plain if node.small else 0
             saved = node.saved if tensor is None else rebuild(node, tensor)
             branching: Any = masks
             if plain == 2:
@@ -306,6 +307,8 @@ def pull_back(
                     part = rule(g, y, a, b)
                 elif plain == 1:
                     part = rule(g, y, a)
+                elif exact and tensor is None:
+                    part = piecewise(rule, *args)
                 else:
                     part = rule(*args)
                 if branching:

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from minigrad import anomaly, backend, cuts, guards, naming, tracing
+from minigrad.blocks import piecewise
 from minigrad.errors import BadIndexError, DtypeError, MinigradError, ShapeError
 from minigrad.graph import ALL, CUT, KEEP, Absent, Handle, Node, is_off, leaf, orders, recording
 
@@ -212,9 +213,7 @@ def declare(_op, _forward, _defaults):
         if _mode >= ALL:
             _enlist(({operands},))
 {unwrap}
-        try:
-            _y = _forward({call})
-        except Exception as error:
+        try:{forward}        except Exception as error:
             raise _blame(error, _op, ({operands},), ({params})) from error
         if _mode and ({asked} or _mode >= ALL and ({tensors})):
 {shape}
@@ -251,6 +250,14 @@ _UNWRAP = """
             {x} = {a} if _type({a}) in PLAIN else _operand({a}, _op.name)
             {p} = None
 """
+_FORWARD = """
+            _y = _forward({call})
+"""
+# Of an operand that asks for gradients the node knows, for 0.02 us, whether it is small.
+_ELEMENTWISE_FORWARD = """
+            _p = {nodes}
+            _y = _forward({call}) if _p is None or _p.small else _piecewise(_forward, {call})
+"""
 _SHAPE = """
             if _type(_y) is not _ndarray:
                 _y = _array_of(_y)
@@ -284,7 +291,7 @@ def _function(op: Op, arguments: dict[str, Any]) -> Callable[..., Any]:
         name=op.name,
         signature=", ".join(f"{n}=_defaults[{n!r}]" if n in optional else n for n in names),
         unwrap="".join(_UNWRAP.format(a=a, x=f"x_{a}", p=f"p_{a}") for a in operands),
-        call=", ".join(x + params),
+        forward=(_ELEMENTWISE_FORWARD if op.exact else _FORWARD).format(nodes=" or ".join(p), call=", ".join(x + params)),
         operands=", ".join(operands),
         params="".join(f"{n}, " for n in params),
         asked=" or ".join(f"{p[i]} is not None and {p[i]}.requires_grad" for i, _ in op.pulls) or "False",
@@ -417,7 +424,7 @@ SPACE: dict[str, Any] = {
     "__name__": __name__,
     "ALL": ALL, "CUT": CUT, "KEEP": KEEP, "Node": Node, "PLAIN": backend.PLAIN, "Tensor": Handle, "_array_of": backend.array_of, "_blame": blame,
     "_enlist": enlist, "_inspected": inspected, "_ndarray": backend.ndarray, "_orders": orders, "_operand": backend.operand,
-    "_protect": guards.protect, "_recording": recording.get, "_unrecorded": unrecorded,
+    "_piecewise": piecewise, "_protect": guards.protect, "_recording": recording.get, "_unrecorded": unrecorded,
     "_unseen": cuts.unseen, "_next": next, "_type": type,
 }  # fmt: skip
 """What the generated functions refer to. ``Tensor``, the class of what they return, is set by minigrad/tensor.py."""

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 import minigrad as mg
-from minigrad import nn, ops
+from minigrad import blocks, nn, ops
 from minigrad.nn import functional as F  # noqa: N812
-from minigrad.ops import blocks, fused, special
+from minigrad.ops import fused, special
 
 N = np.random.default_rng(0)
 CLASSES = N.integers(0, 5, (3, 4))
@@ -51,7 +51,6 @@ PAIRS: dict[str, tuple[Any, Any, list[Any]]] = {
     ),
     "silu": (fused.silu, lambda x: x * ops.sigmoid(x), [numbers(4, 5)]),
     "softmax": (ops.softmax, lambda x: ops.exp(x) / ops.sum(ops.exp(x), -1, True), [numbers(4, 5)]),
-    "gru_gates": (fused.gru_gates, composed_gru, [numbers(3, 6), numbers(3, 6), numbers(3, 2)]),
 }  # fmt: skip
 TOLERANCE = {"float64": 1e-12, "float32": 2e-5, "float16": 3e-2}
 
@@ -104,7 +103,6 @@ def test_pieces_are_the_whole(name: str, threads: int, monkeypatch: pytest.Monke
         whole = results(point)
         with monkeypatch.context() as m:
             m.setattr(blocks, "BLOCK", 20)
-            m.setattr(blocks, "PIECE", 9)
             m.setattr("minigrad.threads.THREADS", threads)
             for got, want in zip(results(point), whole, strict=True):
                 np.testing.assert_allclose(got, want, rtol=1e-12, atol=1e-14)  # sums over the rows follow the layout

@@ -25,7 +25,7 @@ import numpy as np
 from minigrad import backend
 from minigrad.errors import MinigradError
 from minigrad.graph import Handle
-from minigrad.ops.blocks import in_pieces, in_rows, renew, reuse
+from minigrad.blocks import in_pieces, in_rows, renew, reuse
 from minigrad.ops.elementwise import where
 from minigrad.ops.index import SLOT
 from minigrad.viz import formula

@@ -12,13 +12,12 @@ from typing import Any
 import numpy as np
 
 from minigrad import backend
+from minigrad.blocks import in_rows, renew, reuse, write
 from minigrad.graph import passes
-from minigrad.ops.blocks import in_rows, renew, reuse
 from minigrad.ops.elementwise import add, erf, exp, log, multiply, sigmoid, sqrt, subtract, tanh
 from minigrad.ops.index import one_hot
 from minigrad.ops.linalg import matmul
-from minigrad.ops.reduce import _shift, softmax, sum
-from minigrad.ops.shape import concat
+from minigrad.ops.reduce import _shift, row_dot, softmax, sum
 from minigrad.primitive import Operation, primitive
 
 # ---- linear: 0.9 at (128, 256) x (256, 128); the gradient of the weight lies in memory as the weight does -----------------------
@@ -118,16 +117,16 @@ softmax_cross_entropy = primitive(
 # ---- normalisation over the last axis ---------------------------------------------------------------------------------------
 
 
-def _standard(x: Any, eps: float) -> tuple[Any, Any]:
+def _standard(x: Any, eps: float, out: Any = None) -> tuple[Any, Any]:
     """``(x - mean) / sqrt(var + eps)`` of each row, and the factor ``1 / sqrt(var + eps)``."""
     n = x.shape[-1]
-    centred = x - sum(x, -1, True) / n
-    r = 1 / sqrt(sum(centred * centred, -1, True) / n + eps)
+    centred = write(subtract, out, x, sum(x, -1, True) / n)
+    r = 1 / sqrt(row_dot(centred, centred) / n + eps)
     return reuse(multiply, centred, r), r
 
 
 @in_rows
-def _layer_norm(x: Any, weight: Any = None, bias: Any = None, eps: float = 1e-5) -> Any:
+def _layer_norm(x: Any, weight: Any = None, bias: Any = None, eps: float = 1e-5, out: Any = None) -> Any:
     """``y = weight (x - mean) / sqrt(var + eps) + bias`` along the last axis: (..., n) with (n,) and (n,).
 
     With h = g weight, s = 1 / sqrt(var + eps) and the normalised z = (x - mean) s, the terms of Figure 17 (notes 001) that reach x
@@ -141,24 +140,24 @@ def _layer_norm(x: Any, weight: Any = None, bias: Any = None, eps: float = 1e-5)
         >>> layer_norm(mg.tensor([[1.0, 3.0]])).numpy().round(3).tolist()
         [[-1.0, 1.0]]
     """
-    y, _ = _standard(x, eps)
+    y, _ = _standard(x, eps, out)
     y = y if weight is None else reuse(multiply, y, weight)
     return y if bias is None else reuse(add, y, bias)
 
 
 @in_rows
-def _layer_norm_input(g: Any, x: Any, weight: Any, eps: float) -> Any:
+def _layer_norm_input(g: Any, x: Any, weight: Any, eps: float, out: Any = None) -> Any:
     n = x.shape[-1]
     z, s = _standard(x, eps)
-    h = g if weight is None else g * weight
-    through_mean, through_variance = sum(h, -1, True) / n, sum(h * z, -1, True) / n
-    part = reuse(subtract, h - through_mean, reuse(multiply, z, through_variance))
-    return reuse(multiply, part, s)
+    h = write(subtract, out, g, sum(g, -1, True) / n) if weight is None else write(multiply, out, g, weight)
+    through_variance = row_dot(h, z) / n
+    h = h if weight is None else reuse(subtract, h, sum(h, -1, True) / n)
+    return reuse(multiply, reuse(subtract, h, reuse(multiply, z, through_variance)), s)
 
 
 @in_rows
-def _layer_norm_weight(g: Any, x: Any, eps: float) -> Any:
-    return reuse(multiply, _standard(x, eps)[0], g)
+def _layer_norm_weight(g: Any, x: Any, eps: float, out: Any = None) -> Any:
+    return reuse(multiply, _standard(x, eps, out)[0], g)
 
 
 layer_norm = primitive(
@@ -175,7 +174,7 @@ layer_norm = primitive(
 
 
 @in_rows
-def _rms_norm(x: Any, weight: Any = None, eps: float = 1e-6) -> Any:
+def _rms_norm(x: Any, weight: Any = None, eps: float = 1e-6, out: Any = None) -> Any:
     """``y = weight x / sqrt(mean(x**2) + eps)`` along the last axis: (..., n) with (n,).
 
     Example:
@@ -184,25 +183,25 @@ def _rms_norm(x: Any, weight: Any = None, eps: float = 1e-6) -> Any:
         >>> [round(v, 3) for v in rms_norm(mg.tensor([3.0, 4.0])).tolist()]
         [0.849, 1.131]
     """
-    y = x * _rms_factor(x, eps)
+    y = write(multiply, out, x, _rms_factor(x, eps))
     return y if weight is None else reuse(multiply, y, weight)
 
 
 def _rms_factor(x: Any, eps: float) -> Any:
-    return 1 / sqrt(sum(x * x, -1, True) / x.shape[-1] + eps)
+    return 1 / sqrt(row_dot(x, x) / x.shape[-1] + eps)
 
 
 @in_rows
-def _rms_norm_input(g: Any, x: Any, weight: Any, eps: float) -> Any:
+def _rms_norm_input(g: Any, x: Any, weight: Any, eps: float, out: Any = None) -> Any:
     s = _rms_factor(x, eps)
     h, z = g if weight is None else g * weight, x * s
-    along = sum(h * z, -1, True) / x.shape[-1]
-    return reuse(multiply, h - reuse(multiply, z, along), s)
+    along = row_dot(h, z) / x.shape[-1]
+    return reuse(multiply, write(subtract, out, h, reuse(multiply, z, along)), s)
 
 
 @in_rows
-def _rms_norm_weight(g: Any, x: Any, eps: float) -> Any:
-    return reuse(multiply, x * _rms_factor(x, eps), g)
+def _rms_norm_weight(g: Any, x: Any, eps: float, out: Any = None) -> Any:
+    return reuse(multiply, write(multiply, out, x, _rms_factor(x, eps)), g)
 
 
 rms_norm = primitive(
@@ -368,72 +367,4 @@ silu: Operation = primitive(
     math="a sigmoid(a)",
     name="silu",
     elementwise=True,
-)
-
-
-# ---- the gates of a GRU's step: a step of training GRU(64, 128) on (50, 32, 64) takes 0.83 of the time. Those of an LSTM, likewise
-# as two operations, took 0.95, and a GRU's whole sequence as one 0.79, for five times the text: neither is here ------------------
-
-
-def _gru_parts(x: Any, u: Any) -> tuple[Any, Any, Any, Any]:
-    """The gates r and z, the candidate n, and the part of the hidden product that r weighs."""
-    two, one = _gates(x, 2), _gates(x, 1)
-    gates = sigmoid(x[..., :two] + u[..., :two])
-    r, z, weighed = gates[..., :one], gates[..., one:], u[..., two:]
-    return r, z, tanh(x[..., two:] + r * weighed), weighed
-
-
-def _gates(x: Any, count: int) -> int:
-    return int(x.shape[-1]) // 3 * count
-
-
-def _gru_gates(x: Any, u: Any, h: Any) -> Any:
-    """``h' = n + z (h - n)``: a GRU's step from its three products with the input, its three with the state, and the state.
-
-    r = sigmoid(x_r + u_r), z = sigmoid(x_z + u_z), n = tanh(x_n + r u_n): (N, 3 H), (N, 3 H) and (N, H) to (N, H).
-    The rules work the gates out again: they are a third of a step, and to keep them would take four times the memory.
-
-    Example:
-        >>> import minigrad as mg
-        >>> from minigrad.ops.fused import gru_gates
-        >>> gru_gates(mg.zeros((1, 3)), mg.zeros((1, 3)), mg.ones((1, 1))).tolist()
-        [[0.5]]
-    """
-    _, z, n, _ = _gru_parts(x, u)
-    return reuse(add, reuse(multiply, h - n, z), n)
-
-
-def _gru_slopes(g: Any, x: Any, u: Any, h: Any) -> tuple[Any, Any, Any, Any]:
-    """What reaches the sums inside the gates r and z and inside the candidate, and r."""
-    r, z, n, weighed = _gru_parts(x, u)
-    to_n = reuse(multiply, g - g * z, 1 - n * n)
-    to_z = reuse(multiply, reuse(multiply, h - n, g), z - z * z)
-    return reuse(multiply, to_n * weighed, r - r * r), to_z, to_n, r
-
-
-def _gru_gates_input(g: Any, y: Any, x: Any, u: Any, h: Any) -> Any:
-    to_r, to_z, to_n, _ = _gru_slopes(g, x, u, h)
-    return concat([to_r, to_z, to_n], -1)
-
-
-def _gru_gates_hidden(g: Any, y: Any, x: Any, u: Any, h: Any) -> Any:
-    to_r, to_z, to_n, r = _gru_slopes(g, x, u, h)
-    return concat([to_r, to_z, reuse(multiply, to_n, r)], -1)
-
-
-def _gru_gates_state(g: Any, y: Any, x: Any, u: Any, h: Any) -> Any:
-    two, one = _gates(x, 2), _gates(x, 1)
-    return reuse(multiply, sigmoid(x[..., one:two] + u[..., one:two]), g)
-
-
-gru_gates = primitive(
-    _gru_gates,
-    _gru_gates_input,
-    _gru_gates_hidden,
-    _gru_gates_state,
-    needs=("abc", "abc", "ab"),
-    rule=("g_r, g_z, g_n", "g_r, g_z, r * g_n", "g * z"),
-    gate="keeps z of the state, takes 1 - z of the candidate",
-    math="n + z (c - n), n = tanh(a_n + r b_n)",
-    name="gru_gates",
 )

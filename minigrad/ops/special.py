@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.ops.blocks import in_pieces
+from minigrad.blocks import in_pieces
 
 
 def _magnitude(a: Any) -> Any:

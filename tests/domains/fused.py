@@ -48,5 +48,4 @@ DOMAINS: dict[str, Domain] = {
         tuple(Case((x, w), {"eps": 0.1}) for x in ((3,), (2, 3), (2, 2, 4), (0, 3)) for w in ((x[-1],), None)),
     ),
     **{name: Domain((ANY,)) for name in ("gelu", "gelu_slope", "gelu_tanh", "gelu_tanh_slope", "silu", "silu_slope")},
-    "gru_gates": Domain((ANY, ANY, ANY), tuple(Case(((*n, 6), (*n, 6), (*n, 2))) for n in ((), (3,), (0,)))),
 }

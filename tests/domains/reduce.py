@@ -76,6 +76,9 @@ DOMAINS: dict[str, Domain] = {
     "cumulative_prod": Domain((Operand(make=with_zeros),), SCANS),
     "cumulative_sum": Domain((ANY,), SCANS),
     "logsumexp": Domain((ANY,), (*reductions(), SCALAR, Case(((2, 0),), {"axis": 0}))),
+    "row_dot": Domain(
+        (ANY, ANY), tuple(Case(pair) for pair in (((2, 3), (2, 3)), ((3,), (2, 3)), ((2, 1, 3), (4, 3)), ((2, 0), (2, 0))))
+    ),
     "softmax": Domain((ANY,), (*ALONG, Case(((2, 3),), {"temperature": 0.5}))),
     "log_softmax": Domain((ANY,), (*ALONG, Case(((2, 3),), {"temperature": 0.5}))),
     "argmax": Domain((EQUALS,), (*POSITIONS, Case(((2, 3),)), Case(((2, 3),), {"axis": 0, "keepdims": True}))),
