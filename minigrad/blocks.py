@@ -22,6 +22,8 @@ BLOCK = 262144
 """Elements of a piece, and of the smallest array that is cut. Each call of NumPy's gives the interpreter away and waits to have it
 back, so small pieces keep the threads from working: of 4 M float32, pieces of 16,384 take, with two threads, 1.5 to 2.7 times the
 time of these."""
+SINGLE = 4
+"""How much larger an array must be to be cut for one pass of NumPy's over it: to wake a thread takes about 50 us."""
 Function = Callable[..., Any]
 
 
@@ -61,8 +63,9 @@ def piecewise(f: Function, *args: Any) -> Any:
     Arrays of one shape are taken as rows of numbers; others, which broadcast or lie otherwise in memory, are cut along the first axis.
     """
     shape: tuple[int, ...] = ()
+    least = SINGLE * BLOCK if isinstance(f, np.ufunc) else BLOCK
     for a in args:
-        if type(a) is np.ndarray and a.size > BLOCK and a.ndim >= len(shape):
+        if type(a) is np.ndarray and a.size > least and a.ndim >= len(shape):
             shape = a.shape
     if not shape:
         return f(*args)
@@ -95,17 +98,16 @@ def _by_pieces(f: Function, args: list[Any], cut: list[bool], at_once: int, told
 
     def fill(numbers: Iterator[int]) -> None:
         for k in numbers:
-            i = (k + 1) * at_once
+            i = k * at_once
             target = out[i : i + at_once]
             if told:
                 f(*piece(i, i + at_once), out=target)
             else:
                 target[...] = f(*piece(i, i + at_once))
 
-    begin = f(*piece(0, at_once))
-    out = arena.empty((rows, *begin.shape[1:]), begin.dtype)
-    out[:at_once] = begin
-    share(fill, (rows - 1) // at_once)
+    none = f(*piece(0, 0))
+    out = arena.empty((rows, *none.shape[1:]), none.dtype)
+    share(fill, -(-rows // at_once))
     return out
 
 

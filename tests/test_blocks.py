@@ -61,6 +61,7 @@ def test_pieces_are_the_whole_bit_for_bit(name: str, shapes: str, monkeypatch: p
                 whole = results(name, operands, ones)
                 with monkeypatch.context() as m:
                     m.setattr(blocks, "BLOCK", 64)
+                    m.setattr(blocks, "SINGLE", 1)
                     m.setattr("minigrad.threads.THREADS", 2)
                     for got, want in zip(results(name, operands, ones), whole, strict=True):
                         assert (got.dtype, got.shape) == (want.dtype, want.shape)
@@ -91,6 +92,7 @@ def test_pieces_are_made(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("size", [1, 2, 63, 64, 65, 127, 129, 667, 5000])
 def test_every_element_is_worked_out_once(size: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(blocks, "BLOCK", 64)
+    monkeypatch.setattr(blocks, "SINGLE", 1)
     x = np.arange(float(size))
     np.testing.assert_array_equal(blocks.piecewise(np.add, x, 1.0), x + 1)
     np.testing.assert_array_equal(blocks.piecewise(lambda a: a + 1, x[:, None].repeat(3, 1)), x[:, None].repeat(3, 1) + 1)
@@ -185,7 +187,7 @@ def test_threads_never_share_it() -> None:
 def test_a_training_step_keeps_its_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
     """Results that the user holds do not change when the memory of others is used again."""
     monkeypatch.setattr(arena, "LEAST", 1024)
-    monkeypatch.setattr(blocks, "BLOCK", 200)
+    monkeypatch.setattr(blocks, "BLOCK", 50)
     w = mg.tensor(np.linspace(-1, 1, 900).reshape(30, 30), requires_grad=True)
     kept = []
     for _ in range(20):
