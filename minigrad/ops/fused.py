@@ -53,7 +53,7 @@ def _linear_weight(g: Any, y: Any, x: Any, w: Any, b: Any) -> Any:
     if x.ndim > 2:
         rows = math.prod(x.shape[:-1])
         g, x = g.reshape((rows, w.shape[0])), x.reshape((rows, x.shape[-1]))
-    return g.T @ x
+    return matmul(g.T, x)
 
 
 linear = primitive(

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from minigrad import backend
+from minigrad import arena, backend
 from minigrad.errors import ShapeError
 from minigrad.graph import Handle
 from minigrad.ops import elementwise, reduce, shape
@@ -95,13 +95,26 @@ def _matmul(a: Any, b: Any) -> Any:
         [[1.0, 10.0], [1.0, 10.0]]
     """
     try:
-        if b.ndim == 2 and a.ndim > 2:
-            # One product of (B*T, k) by (k, m) instead of B products: 1.4 times as fast at (32, 50, 256), 4 times at T = 1.
-            rows = a.shape[:-1]
-            return np.matmul(a.reshape(math.prod(rows), a.shape[-1]), b).reshape(*rows, b.shape[1])
-        return np.matmul(a, b)
+        return product(a, b)
     except (ValueError, AttributeError) as error:
         raise ValueError(_misfit(np.shape(a), np.shape(b))) from error
+
+
+def product(a: Any, b: Any, out: Any = None) -> Any:
+    """``a @ b`` of arrays, in the array ``out`` if it is not None."""
+    if b.ndim == 2 and a.ndim > 2:
+        # One product of (B*T, k) by (k, m) instead of B products: 1.4 times as fast at (32, 50, 256), 4 times at T = 1.
+        rows = a.shape[:-1]
+        flat = None if out is None else out.reshape(math.prod(rows), b.shape[1])
+        found = product(a.reshape(math.prod(rows), a.shape[-1]), b, flat)
+        return found.reshape(*rows, b.shape[1]) if out is None else out
+    if out is None and type(a) is np.ndarray and a.ndim == 2 and a.shape[0] * b.shape[-1] > LARGE and a.shape[1:] == b.shape[:1]:
+        out = arena.empty((a.shape[0], *b.shape[1:]), np.result_type(a, b))
+    return np.matmul(a, b) if out is None else np.matmul(a, b, out)
+
+
+LARGE = arena.LEAST // 8
+"""Elements of a product whose memory may be worth a look in the arena."""
 
 
 def _misfit(a: tuple[int, ...], b: tuple[int, ...]) -> str:
@@ -122,7 +135,7 @@ def _matmul_left(g: Any, y: Any, a: Any, b: Any) -> Any:
         return g[..., None] * b
     if a.ndim == 1:
         return (b @ g[..., None])[..., 0]
-    return g @ b.mT if b.ndim > 2 or a.ndim == 2 else matmul(g, b.mT)
+    return g @ b.mT if b.ndim > 2 else matmul(g, b.T)
 
 
 def _matmul_right(g: Any, y: Any, a: Any, b: Any) -> Any:
@@ -134,7 +147,7 @@ def _matmul_right(g: Any, y: Any, a: Any, b: Any) -> Any:
     if a.ndim > 2:
         rows = math.prod(a.shape[:-1])
         a, g = a.reshape((rows, a.shape[-1])), g.reshape((rows, *b.shape[1:]))
-    return a.T @ g
+    return matmul(a.T, g)
 
 
 matmul = primitive(
