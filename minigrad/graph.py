@@ -18,9 +18,9 @@ from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 
-from minigrad import naming
-from minigrad.blocks import piecewise
+from minigrad import blocks, naming
 from minigrad.errors import DtypeError, FreedGraphError, MinigradError, ShapeError
+from minigrad.threads import lock
 
 OFF, GRAD, ALL, TRACE, TRACE_OFF = range(5)
 """What is recorded: nothing; what asks for gradients; everything, with all values; everything, for a compiled step, outside and
@@ -38,6 +38,7 @@ recording: ContextVar[Recording] = ContextVar("recording", default=(GRAD, ()))
 orders = itertools.count()
 next_order = orders.__next__
 _by_age = attrgetter("order")
+_making = lock()
 _NOTHING: Any = object()
 """What a wanted node has received before its first contribution."""
 _shapes: dict[tuple[int, ...], tuple[int, ...]] = {}
@@ -143,9 +144,11 @@ class Node:
         return self.extra.where if self.extra is not None else None
 
     def more(self) -> Extra:
-        """This node's :class:`Extra`, made on first use."""
+        """This node's :class:`Extra`, made on first use, by one thread."""
         if self.extra is None:
-            self.extra = Extra()
+            with _making:
+                if self.extra is None:
+                    self.extra = Extra()
         return self.extra
 
     def __repr__(self) -> str:
@@ -286,7 +289,9 @@ def pull_back(
                     continue
             if not node.live and watch is None:
                 raise FreedGraphError(_freed(node))
-            parents, exact, plain = node.parents, op.exact, op.plain if node.small else 0
+            parents, exact = node.parents, op.exact
+            large = not node.small and exact and tensor is None and g.size > blocks.BLOCK
+            plain = 0 if large else op.plain
             saved = node.saved if tensor is None else rebuild(node, tensor)
             branching: Any = masks
             if plain == 2:
@@ -307,8 +312,8 @@ def pull_back(
                     part = rule(g, y, a, b)
                 elif plain == 1:
                     part = rule(g, y, a)
-                elif exact and tensor is None:
-                    part = piecewise(rule, *args)
+                elif large:
+                    part = blocks.piecewise(rule, *args)
                 else:
                     part = rule(*args)
                 if branching:

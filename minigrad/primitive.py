@@ -14,8 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from minigrad import anomaly, backend, cuts, guards, naming, tracing
-from minigrad.blocks import piecewise
+from minigrad import anomaly, backend, blocks, cuts, guards, naming, tracing
 from minigrad.errors import BadIndexError, DtypeError, MinigradError, ShapeError
 from minigrad.graph import ALL, CUT, KEEP, Absent, Handle, Node, is_off, leaf, orders, recording
 
@@ -255,8 +254,7 @@ _FORWARD = """
 """
 # Of an operand that asks for gradients the node knows, for 0.02 us, whether it is small.
 _ELEMENTWISE_FORWARD = """
-            _p = {nodes}
-            _y = _forward({call}) if _p is None or _p.small else _piecewise(_forward, {call})
+            _y = _forward({call}) if {small} else _piecewise(_forward, {call})
 """
 _SHAPE = """
             if _type(_y) is not _ndarray:
@@ -291,7 +289,7 @@ def _function(op: Op, arguments: dict[str, Any]) -> Callable[..., Any]:
         name=op.name,
         signature=", ".join(f"{n}=_defaults[{n!r}]" if n in optional else n for n in names),
         unwrap="".join(_UNWRAP.format(a=a, x=f"x_{a}", p=f"p_{a}") for a in operands),
-        forward=(_ELEMENTWISE_FORWARD if op.exact else _FORWARD).format(nodes=" or ".join(p), call=", ".join(x + params)),
+        forward=(_ELEMENTWISE_FORWARD if op.exact else _FORWARD).format(small=_small(x, p), call=", ".join(x + params)),
         operands=", ".join(operands),
         params="".join(f"{n}, " for n in params),
         asked=" or ".join(f"{p[i]} is not None and {p[i]}.requires_grad" for i, _ in op.pulls) or "False",
@@ -306,6 +304,14 @@ def _function(op: Op, arguments: dict[str, Any]) -> Callable[..., Any]:
     apply: Callable[..., Any] = SPACE["declare"](op, op.forward, arguments)
     setattr(apply, "op", op)  # noqa: B010
     return apply
+
+
+def _small(x: list[str], p: list[str]) -> str:
+    """Whether the first operand with a node is too small to be cut, as source text."""
+    text = "True"
+    for a, q in zip(reversed(x), reversed(p)):
+        text = f"({q}.small or {a}.size <= _blocks.BLOCK if {q} is not None else {text})"
+    return text
 
 
 def _variadic(
@@ -424,7 +430,7 @@ SPACE: dict[str, Any] = {
     "__name__": __name__,
     "ALL": ALL, "CUT": CUT, "KEEP": KEEP, "Node": Node, "PLAIN": backend.PLAIN, "Tensor": Handle, "_array_of": backend.array_of, "_blame": blame,
     "_enlist": enlist, "_inspected": inspected, "_ndarray": backend.ndarray, "_orders": orders, "_operand": backend.operand,
-    "_piecewise": piecewise, "_protect": guards.protect, "_recording": recording.get, "_unrecorded": unrecorded,
+    "_blocks": blocks, "_piecewise": blocks.piecewise, "_protect": guards.protect, "_recording": recording.get, "_unrecorded": unrecorded,
     "_unseen": cuts.unseen, "_next": next, "_type": type,
 }  # fmt: skip
 """What the generated functions refer to. ``Tensor``, the class of what they return, is set by minigrad/tensor.py."""

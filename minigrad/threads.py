@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import os
+import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -56,6 +57,14 @@ def _take(left: deque[int]) -> Iterator[int]:
             yield left.popleft()
         except IndexError:  # another thread took the last one in between
             return
+
+
+def lock() -> threading.Lock:
+    """A lock for a module, for good: a fork waits until nobody holds it, so that no child finds it held by a thread it does not have."""
+    made = threading.Lock()
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(before=made.acquire, after_in_parent=made.release, after_in_child=made.release)
+    return made
 
 
 @functools.cache

@@ -16,7 +16,7 @@ from minigrad.blocks import in_rows, renew, reuse, write
 from minigrad.graph import passes
 from minigrad.ops.elementwise import add, erf, exp, log, multiply, sigmoid, sqrt, subtract, tanh
 from minigrad.ops.index import one_hot
-from minigrad.ops.linalg import matmul
+from minigrad.ops.linalg import matmul, product
 from minigrad.ops.reduce import _shift, row_dot, softmax, sum
 from minigrad.primitive import Operation, primitive
 
@@ -42,7 +42,7 @@ def _linear(x: Any, weight: Any, bias: Any = None) -> Any:
             f"x of shape {tuple(x.shape)} with a weight of shape {tuple(weight.shape)}: expected a weight (m, n) and the size n "
             f"in the last axis of x"
         )
-    y = matmul.op.forward(x, weight.T)  # type: ignore[attr-defined]
+    y = product(x, weight.T)
     return y if bias is None else reuse(add, y, bias) if bias.shape == y.shape[-1:] else y + bias
 
 

@@ -9,10 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from minigrad import backend, tracing
+from minigrad import arena, backend, tracing
 from minigrad.errors import MinigradError, ShapeError
 from minigrad.graph import on, record_mode
 from minigrad.tensor import Tensor, wrap
+from minigrad.threads import share
 
 Group = dict[str, Any]
 State = dict[str, Any]
@@ -22,6 +23,8 @@ Parameters = Iterable[Tensor] | Iterable[tuple[str, Tensor]] | Iterable[Group]
 BLOCK = 32768
 """Elements that are updated at a time, so that the dozen passes of a step find them in the cache: Adam on 4 M float32 takes 13 ms
 with blocks of 16,384 to 65,536, 17 with 8,192, and 34 in one piece."""
+SHARED = 8 * BLOCK
+"""Elements of a parameter that several threads update, in larger pieces (see :data:`minigrad.blocks.BLOCK`)."""
 NOT_OURS = ("foreach", "fused", "capturable", "differentiable")
 """Options of PyTorch's groups that choose among its implementations."""
 
@@ -281,28 +284,32 @@ class Elementwise(PerParameter):
             state.update(self.fresh(data, h))
         if "step" in state:
             state["step"] += 1
-        size = BLOCK if xp is np else max(data.size, 1)
+        size = max(data.size, 1) if xp is not np else BLOCK if data.size < SHARED else 4 * BLOCK
         if data.size <= size:
             replace(p, self._whole(data, g, state, h))
             return
-        new = xp.empty(data.shape, dtype=data.dtype)
+        new = arena.empty(data.shape, data.dtype)
         out, x, g = new.reshape(-1), data.reshape(-1), g.reshape(-1)
         numbers = {name: value for name, value in state.items() if not hasattr(value, "shape")}
         flat = {name: value.reshape(-1) for name, value in state.items() if name not in numbers}
         written = dict(flat)
-        for start in range(0, x.size, size):
-            part = slice(start, start + size)
-            values, slope = x[part], g[part]
-            s = {**numbers, **{name: array[part] for name, array in flat.items()}}
-            out[part] = self._piece(values, slope, s, h)
-            for name, value in s.items():
-                if name in numbers:
-                    state[name] = value
-                else:
-                    if name not in written:
-                        state[name] = xp.empty(data.shape, dtype=data.dtype)
-                        written[name] = state[name].reshape(-1)
-                    written[name][part] = value
+
+        def update(pieces: Iterable[int]) -> None:
+            for k in pieces:
+                part = slice(k * size, (k + 1) * size)
+                s = {**numbers, **{name: array[part] for name, array in flat.items()}}
+                out[part] = self._piece(x[part], g[part], s, h)
+                for name, value in s.items():
+                    if name in numbers:
+                        state[name] = value
+                    else:
+                        if name not in written:
+                            state[name] = np.empty(data.shape, data.dtype)
+                            written[name] = state[name].reshape(-1)
+                        written[name][part] = value
+
+        update([0])  # which makes the state that is missing
+        share(lambda pieces: update(k + 1 for k in pieces), -(-x.size // size) - 1, alone=data.size < SHARED)
         replace(p, new)
 
     def _piece(self, p: Any, g: Any, s: State, h: Group) -> Any:
@@ -339,7 +346,9 @@ class Elementwise(PerParameter):
                     f"{f' {p.name!r}' if p.name else ''} has shape {p.shape}"
                 )
             else:
-                state[name] = backend.to_device(np.asarray(value, p.dtype), p.device)
+                # float32 state of a parameter of two bytes is that of its master copy (see GradScaler)
+                kind = np.float32 if p.dtype.itemsize == 2 and np.asarray(value).dtype == np.float32 else p.dtype
+                state[name] = backend.to_device(np.asarray(value, kind), p.device)
         return state
 
 
