@@ -353,12 +353,13 @@ def release(node: Node) -> None:
 
 
 def rebuild(node: Node, tensor: Callable[[Any, Node], Any]) -> list[Any]:
-    """The saved values as Tensors again, each with its place in the graph, so that rules on them are recorded."""
-    y, *operands = node.saved
-    return [
-        y if type(y) is Absent else tensor(y, node),
-        *(v if p is None or type(v) is Absent else tensor(v, p) for v, p in zip(operands, node.parents)),
-    ]
+    """The saved values that rules read as Tensors again, each with its place in the graph, so that rules on them are recorded."""
+    values = list(node.saved)
+    for i in node.op.read:
+        source = node.parents[i - 1] if i else node
+        if source is not None and type(values[i]) is not Absent:
+            values[i] = tensor(values[i], source)
+    return values
 
 
 def fit(part: Any, node: Node, i: int) -> Any:

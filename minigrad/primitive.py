@@ -43,11 +43,13 @@ class Op:
         exact: whether its rules are known to return the output's shape and dtype, as tests hold for minigrad's own
             elementwise operations; of all others the backward pass checks what each rule returned (0.1 us).
         mask: for gates that choose a branch: ``mask(i, *operands)`` says where operand ``i`` was taken.
+        read: the positions of the values that any rule reads.
         plain: 1 or 2 if its rules take that many operands and nothing else, so that the backward pass can spell the call out.
     """
 
     __slots__ = (
-        "arity", "elementwise", "exact", "forward", "gate", "kink", "mask", "math", "name", "needs", "plain", "pulls", "rules", "told",
+        "arity", "elementwise", "exact", "forward", "gate", "kink", "mask", "math", "name", "needs", "plain", "pulls", "read", "rules",
+        "told",
     )  # fmt: skip
 
     def __init__(
@@ -61,6 +63,9 @@ class Op:
             raise ValueError(f"primitive {name}: needs has {len(per_rule)} entries for {len(rules)} rules; give one per rule")
         self.needs = tuple(_positions(name, letters, len(rules)) for letters in per_rule)
         self.pulls = tuple((i, rule) for i, rule in enumerate(rules) if rule is not None)
+        # Of others' operations, which no test of ours has held to their `needs`, a rule finds every value in the graph.
+        positions = {k for i, _ in self.pulls for k in self.needs[i]} if exact else range(self.arity + 1)
+        self.read = tuple(sorted(positions))
         self.told = tuple(told)
         self.plain = len(rules) if len(rules) <= 2 and not parameters and mask is None else 0
 
