@@ -13,7 +13,7 @@ import mmap as maps
 import sys
 import weakref
 from contextlib import suppress
-from mmap import mmap
+from tracemalloc import is_tracing
 from typing import Any
 
 import numpy as np
@@ -26,8 +26,13 @@ LIMIT = 1 << 29
 PRIVATE = {"flags": maps.MAP_PRIVATE | maps.MAP_ANONYMOUS} if sys.platform != "win32" else {}
 """A process that forks does not share its arrays with the child."""
 
-_idle: dict[int, list[mmap]] = {}
-_lent: dict[int, tuple[weakref.ref[Any], mmap]] = {}
+
+class Memory(maps.mmap):
+    """What arrays from here have as their ``base``, so that they can be told."""
+
+
+_idle: dict[int, list[Memory]] = {}
+_lent: dict[int, tuple[weakref.ref[Any], Memory]] = {}
 """By the reference's ``id``: its hash would be that of the array, which has none."""
 _idle_bytes = 0
 
@@ -47,7 +52,7 @@ def empty(shape: tuple[int, ...], dtype: Any) -> Any:
     """
     global _idle_bytes
     nbytes = math.prod(shape) * dtype.itemsize
-    if nbytes < LEAST or dtype.hasobject:
+    if nbytes < LEAST or dtype.hasobject or is_tracing():  # tracemalloc counts NumPy's memory, not ours
         return np.empty(shape, dtype)
     size = _rounded(nbytes)
     try:
@@ -61,15 +66,28 @@ def empty(shape: tuple[int, ...], dtype: Any) -> Any:
     return array
 
 
+def owns(array: Any) -> bool:
+    """Whether the memory of a NumPy array is its own: it is no view of another array or buffer.
+
+    Example:
+        >>> import numpy as np
+        >>> a = empty((1024, 512), np.dtype(np.float32))
+        >>> owns(a), owns(np.zeros(3)), owns(a[1:])
+        (True, True, False)
+    """
+    base = getattr(array, "base", None)
+    return base is None or type(base) is Memory
+
+
 def _rounded(nbytes: int) -> int:
     """Up to an eighth of the power of two below, so that arrays of nearly one size share memory."""
     step = 1 << max(nbytes.bit_length() - 4, 12)
     return -(-nbytes // step) * step
 
 
-def _allocated(size: int) -> mmap:
+def _allocated(size: int) -> Memory:
     """Pages of the system; large ones where it has them, as NumPy asks for too."""
-    memory = mmap(-1, size, **PRIVATE)
+    memory = Memory(-1, size, **PRIVATE)
     if MADV_HUGEPAGE is not None:
         with suppress(OSError):
             memory.madvise(MADV_HUGEPAGE)

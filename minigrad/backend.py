@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from minigrad import halves
 from minigrad.errors import DeviceError, DtypeError
 
 ndarray = np.ndarray
@@ -38,7 +39,7 @@ def set_default_dtype(dtype: Any) -> None:
     """
     global _default_dtype
     dtype = np.dtype(dtype)
-    if dtype.kind != "f":
+    if halves.kind(dtype) != "f":
         raise DtypeError(f"set_default_dtype: expected a floating dtype such as float32 or float64, got {dtype}")
     _default_dtype = dtype
 
@@ -126,7 +127,7 @@ def from_python(value: Any, dtype: Any = None) -> Any:
             return array.astype(_default_dtype)
     else:
         array = np.asarray(value, dtype) if namespace(value) is np else value.astype(dtype or value.dtype, copy=False)
-    if array.dtype.kind not in "biufc":
+    if halves.kind(array.dtype) not in "biufc":
         raise DtypeError(
             f"cannot make a tensor of dtype {array.dtype} from {str(value)[:60]!r}: expected numbers in a regular (nested) list"
         )

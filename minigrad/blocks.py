@@ -44,8 +44,7 @@ def in_rows(f: Function) -> Function:
         *outer, row = first.shape
         cut = [type(a) is np.ndarray and a.shape in (first.shape, (*outer, 1)) for a in args]
         table = [a.reshape(-1, a.shape[-1]) if c else a for a, c in zip(args, cut)]
-        out = _by_pieces(f, table, cut, max(1, BLOCK // row), told)
-        return out.reshape(*outer, *out.shape[1:])
+        return _by_pieces(f, table, cut, max(1, BLOCK // row), tuple(outer), told)
 
     given = [p for name, p in signature.parameters.items() if name != "out"]
     setattr(run, "__signature__", signature.replace(parameters=given))  # noqa: B010
@@ -73,7 +72,7 @@ def piecewise(f: Function, *args: Any) -> Any:
     whole = [a.size == 1 or not any(a.strides) if is_array else True for a, is_array in zip(args, arrays)]
     if all(w or (a.shape == shape and a.flags.c_contiguous) for a, w in zip(args, whole)) and not all(whole):
         flat = [a if not is_array else a[(0,) * a.ndim] if w else a.reshape(-1) for a, w, is_array in zip(args, whole, arrays)]
-        return _by_pieces(f, flat, [not w for w in whole], _even(math.prod(shape))).reshape(shape)
+        return _by_pieces(f, flat, [not w for w in whole], _even(math.prod(shape)), shape)
     axes, at_once = len(shape), _even(math.prod(shape)) * shape[0] // math.prod(shape)
     fits = all(
         a.ndim < axes or (a.ndim == axes and a.shape[0] in (1, shape[0])) for a, is_array in zip(args, arrays) if is_array
@@ -81,7 +80,22 @@ def piecewise(f: Function, *args: Any) -> Any:
     cut = [is_array and a.ndim == axes and a.shape[0] == shape[0] for a, is_array in zip(args, arrays)]
     if not fits or not 0 < at_once < shape[0] or any(abs(a.strides[0]) < max(a.strides) for a, c in zip(args, cut) if c):
         return f(*args)
-    return _by_pieces(f, list(args), cut, at_once)
+    return _by_pieces(f, list(args), cut, at_once, shape[:1])
+
+
+def add(a: Any, b: Any, out: Any = None) -> Any:
+    """``a + b`` of two arrays of one shape, in the array ``out`` if it is not None, as :func:`piecewise` does it."""
+    if out is None or not (type(a) is type(b) is np.ndarray and a.size > SINGLE * BLOCK and a.flags.c_contiguous):
+        return piecewise(np.add, a, b) if out is None else np.add(a, b, out)
+
+    def fill(numbers: Iterator[int]) -> None:
+        for k in numbers:
+            part = slice(k * size, (k + 1) * size)
+            np.add(left[part], right[part], left[part])
+
+    left, right, size = out.reshape(-1), b.reshape(-1), _even(out.size)
+    share(fill, -(-out.size // size))
+    return out
 
 
 def _even(size: int) -> int:
@@ -89,7 +103,8 @@ def _even(size: int) -> int:
     return -(-size // (2 * -(-size // (2 * BLOCK))))
 
 
-def _by_pieces(f: Function, args: list[Any], cut: list[bool], at_once: int, told: bool = False) -> Any:
+def _by_pieces(f: Function, args: list[Any], cut: list[bool], at_once: int, outer: tuple[int, ...], told: bool = False) -> Any:
+    """``f`` on some rows of the arrays that are ``cut`` at a time; the result's rows are laid out as ``outer``."""
     rows = args[cut.index(True)].shape[0]
     told = told or isinstance(f, np.ufunc)
 
@@ -99,14 +114,15 @@ def _by_pieces(f: Function, args: list[Any], cut: list[bool], at_once: int, told
     def fill(numbers: Iterator[int]) -> None:
         for k in numbers:
             i = k * at_once
-            target = out[i : i + at_once]
+            target = flat[i : i + at_once]
             if told:
                 f(*piece(i, i + at_once), out=target)
             else:
                 target[...] = f(*piece(i, i + at_once))
 
     none = f(*piece(0, 0))
-    out = arena.empty((rows, *none.shape[1:]), none.dtype)
+    out = arena.empty((*outer, *none.shape[1:]), none.dtype)
+    flat = out.reshape(rows, *none.shape[1:])
     share(fill, -(-rows // at_once))
     return out
 

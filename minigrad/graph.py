@@ -327,6 +327,9 @@ def pull_back(
                     watch(node, i, g, part)
                 if before is _NOTHING:
                     grads[parent] = part
+                elif large:
+                    grads[parent] = blocks.add(before, part, before if parent in sums else None)
+                    sums.add(parent)
                 elif parent in sums:
                     before += part
                 else:

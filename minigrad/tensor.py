@@ -7,7 +7,6 @@ import copy
 import itertools
 import math
 import sys
-import threading
 import warnings
 from collections.abc import Callable, Collection, Iterator
 from importlib import import_module
@@ -15,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from minigrad import anomaly, backend, cuts, guards, ops, tracing
+from minigrad import anomaly, arena, backend, cuts, guards, halves, ops, threads, tracing
 from minigrad.errors import DeviceError, DtypeError, MinigradError, NotInGraphError, ShapeError
 from minigrad.graph import (
     ARRAYS,
@@ -76,8 +75,8 @@ class Tensor(Handle):
 
     def _hand_out(self, how: str) -> Any:
         tracing.read(self, f".{how}")
+        guards.hand_out(self._data, self.node, next_order())
         if self.node is not None:
-            guards.hand_out(self._data, self.node, next_order())
             cuts.leave(self.node, how)
         return self._data
 
@@ -433,8 +432,7 @@ class Tensor(Handle):
             self._assign_at(index, value)
             return
         self._data[_plain_index(index)] = value._data if isinstance(value, Tensor) else value
-        if self.node is not None:
-            guards.written(self._data, self.node, next_order())
+        guards.written(self._data, self.node, next_order())
 
     def _assign_at(self, index: Any, value: Any) -> None:
         """``x[index] = value`` recorded: this tensor becomes the result of :func:`minigrad.index_set`.
@@ -600,7 +598,7 @@ class Tensor(Handle):
     def __reduce__(self) -> Any:
         if not self.is_leaf:
             raise MinigradError("pickling a computed tensor would lose its graph: detach() it first")
-        return _rebuild, (type(self), self._data, self.requires_grad, self.name)
+        return _rebuild, (type(self), self._data.copy(), self.requires_grad, self.name)  # a pickle may share its buffers
 
 
 SPACE["Tensor"] = Tensor
@@ -651,7 +649,7 @@ DIFFERENTIABLE = World(wrap, ops.where)
 
 
 def _may_require_grad(array: Any, name: str | None) -> None:
-    if array.dtype.kind != "f":
+    if halves.kind(array.dtype) != "f":
         fix = "Differentiate its real and imaginary parts as two tensors" if array.dtype.kind == "c" else (
             "Write the numbers as floats ([1.0, 2.0]) or pass dtype='float32'"
         )  # fmt: skip
@@ -781,15 +779,25 @@ def run(
     """The backward pass, on arrays, or on Tensors if its result is to be differentiated again."""
     guards.verify(wanted)
     watch = anomaly.check_backward if anomaly.checking.get() else None
+    if watch is not None:
+        anomaly.check_start(seeds)
     if not create and tracing.active.get() is None:
         seeds = {node: getattr(g, "_data", g) for node, g in seeds.items()}
         # An infinite local gradient (sqrt at 0) is an answer, not an accident of this pass: no NumPy warnings from inside it.
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-            return pull_back(seeds, wanted, retain, ARRAYS, targets, watch)
+            return _in_their_dtype(pull_back(seeds, wanted, retain, ARRAYS, targets, watch))
     seeds = {node: g if isinstance(g, Tensor) else wrap(g) for node, g in seeds.items()}
     mode = on() if create else OFF
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"), record_mode(mode):
-        return pull_back(seeds, wanted, True, DIFFERENTIABLE, targets, watch)
+        return _in_their_dtype(pull_back(seeds, wanted, True, DIFFERENTIABLE, targets, watch))
+
+
+def _in_their_dtype(found: dict[Node, Any]) -> dict[Node, Any]:
+    """ml_dtypes promotes bfloat16 and a Python float to float32, so such a gradient may arrive wider than its tensor."""
+    for node, g in found.items():
+        if node.dtype.kind == "V" and g.dtype != node.dtype:
+            found[node] = g.astype(node.dtype)
+    return found
 
 
 def references(found: dict[Any, Any], key: Any) -> int:
@@ -798,7 +806,7 @@ def references(found: dict[Any, Any], key: Any) -> int:
 
 
 _ALONE = references({0: np.zeros(1)}, 0)
-_commit = threading.Lock()
+_commit = threads.lock()
 
 
 def own(g: Any) -> Tensor:
@@ -817,7 +825,7 @@ def accumulate(found: dict[Node, Any]) -> None:
         if (
             isinstance(g, Tensor)
             or not alone
-            or getattr(g, "base", None) is not None
+            or not arena.owns(g)
             or not getattr(g.flags, "writeable", True)
         ):
             g = own(g)

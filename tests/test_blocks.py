@@ -199,3 +199,30 @@ def test_a_training_step_keeps_its_numbers(monkeypatch: pytest.MonkeyPatch) -> N
         np.testing.assert_array_equal(y.numpy(), value)
         np.testing.assert_array_equal(grad.numpy(), slope)
         np.testing.assert_array_equal(part, numbers)
+
+
+@pytest.mark.parametrize("out", [False, True])
+def test_sums_of_gradients(out: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(blocks, "BLOCK", 50)
+    monkeypatch.setattr(blocks, "SINGLE", 1)
+    for a, b in (
+        (np.arange(600.0).reshape(20, 30), np.ones((20, 30))),
+        (np.ones((30, 20)).T, np.ones((20, 30))),
+        (np.ones(7), np.ones(7)),
+    ):
+        want, given = a + b, a.copy(order="K")
+        found = blocks.add(given, b, given if out else None)
+        assert (found is given) is out
+        np.testing.assert_array_equal(found, want)
+
+
+def test_a_gradient_in_memory_of_its_own_is_not_copied(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(arena, "LEAST", 1024)
+    monkeypatch.setattr(blocks, "BLOCK", 200)
+    x = mg.tensor(np.ones((30, 30)), requires_grad=True)
+    mg.sigmoid(x).sum().backward()
+    assert type(x.grad.numpy().base) is arena.Memory
+    y = mg.tensor(np.ones((30, 30)), requires_grad=True)
+    z = y + mg.sigmoid(x.detach())
+    z.backward(g := mg.ones((30, 30)))
+    assert not np.may_share_memory(y.grad.numpy(), g.numpy())

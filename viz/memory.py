@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from minigrad import backend, guards, naming
+from minigrad import arena, backend, guards, naming
 from minigrad.errors import FreedGraphError, MinigradError, NotInGraphError, ShapeError
 from minigrad.graph import KEEP, Absent, Handle, Node, ancestors, pull_back
 from minigrad.viz import format as fmt
@@ -297,7 +297,7 @@ def _rehearse(root: Node, order: list[Node], seed: Any) -> _Profile:
                 gc.enable()
         last = tracemalloc.get_traced_memory()[1] - start - cost[0]
         owners = {id(_base(g)): _base(g).nbytes for g in map(_raw, found.values())}
-        copied = frozenset(node for node, g in found.items() if _raw(g).base is not None)
+        copied = frozenset(node for node, g in found.items() if not arena.owns(_raw(g)))
         return _Profile(events, last, sum(owners.values()), copied=copied)
     except MinigradError as error:
         return _Profile([], 0, 0, f"The peak is not known: {error}")
@@ -414,7 +414,7 @@ def _backward(
         plain = node.op.plain
         slots["saved"] = node.saved
         slots |= dict(zip(("y", "a", "b"), ((v,) for v in node.saved))) if plain else {"args": node.saved}
-        stale = {id(_base(v)) for held in slots.values() for v in held if not isinstance(v, Absent)}
+        stale = {id(_base(v)) for held in slots.values() for v in held if isinstance(v, np.ndarray)}
         off = sum(n for key, n in released.items() if key not in stale)
         yield step[node], there + most.get(node, 0) - off
     for a in going[gone:]:

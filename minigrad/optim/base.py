@@ -354,7 +354,7 @@ class Elementwise(PerParameter):
 
 def own(array: Any, dtype: Any, others: list[Any]) -> Any:
     """``array``, or a copy where it has another dtype, is a view, so perhaps of a gradient, or is one of ``others``."""
-    fine = array.dtype == dtype and array.base is None and not any(array is other for other in others)
+    fine = array.dtype == dtype and arena.owns(array) and not any(array is other for other in others)
     return array if fine else array.astype(dtype)
 
 
