@@ -39,12 +39,18 @@ def share(work: Callable[[Iterator[int]], None], pieces: int, alone: bool = Fals
     if workers < 2:
         work(iter(range(pieces)))
         return
-    left = deque(range(pieces))
-    jobs = [_pool().submit(copy_context().run, work, _take(left)) for _ in range(workers - 1)]
+    left, task = deque(range(pieces)), [work]
+
+    def help_out() -> None:
+        for each in task:
+            each(_take(left))
+
+    jobs = [_pool().submit(copy_context().run, help_out) for _ in range(workers - 1)]
     try:
         work(_take(left))
     finally:
         left.clear()
+        task.clear()  # a job that nobody has begun stays in the queue, and must not keep the arrays of this one
         begun = [job for job in jobs if not job.cancel()]
         errors = [error for job in begun if (error := job.exception())]
     if errors:
