@@ -39,7 +39,7 @@ def in_rows(f: Function) -> Function:
     @functools.wraps(f)
     def run(*args: Any) -> Any:
         first = args[0]
-        if type(first) is not np.ndarray or first.size <= BLOCK:
+        if type(first) is not np.ndarray or first.size < BLOCK:
             return f(*args)
         *outer, row = first.shape
         cut = [type(a) is np.ndarray and a.shape in (first.shape, (*outer, 1)) for a in args]
@@ -52,19 +52,25 @@ def in_rows(f: Function) -> Function:
 
 
 def in_pieces(f: Function) -> Function:
-    """``f``, which treats every element alike, as :func:`piecewise` runs it."""
-    return functools.wraps(f)(functools.partial(piecewise, f))
+    """``f``, which treats every element alike in many passes, as :func:`piecewise` runs it, from half the size on."""
+
+    @functools.wraps(f)
+    def run(*args: Any) -> Any:
+        return piecewise(f, *args, least=BLOCK // 2)
+
+    return run
 
 
-def piecewise(f: Function, *args: Any) -> Any:
+def piecewise(f: Function, *args: Any, least: int | None = None) -> Any:
     """``f(*args)``, for an ``f`` that treats every element alike, on some elements at a time where an array is large.
 
     Arrays of one shape are taken as rows of numbers; others, which broadcast or lie otherwise in memory, are cut along the first axis.
     """
     shape: tuple[int, ...] = ()
-    least = SINGLE * BLOCK if isinstance(f, np.ufunc) else BLOCK
+    if least is None:
+        least = SINGLE * BLOCK if isinstance(f, np.ufunc) else BLOCK
     for a in args:
-        if type(a) is np.ndarray and a.size > least and a.ndim >= len(shape):
+        if type(a) is np.ndarray and a.size >= least and a.ndim >= len(shape):
             shape = a.shape
     if not shape:
         return f(*args)

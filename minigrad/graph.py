@@ -290,7 +290,7 @@ def pull_back(
             if not node.live and watch is None:
                 raise FreedGraphError(_freed(node))
             parents, exact = node.parents, op.exact
-            large = not node.small and exact and tensor is None and g.size > blocks.BLOCK
+            large = not node.small and exact and tensor is None and g.size >= blocks.BLOCK
             plain = 0 if large else op.plain
             saved = node.saved if tensor is None else rebuild(node, tensor)
             branching: Any = masks

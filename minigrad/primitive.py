@@ -315,7 +315,7 @@ def _small(x: list[str], p: list[str]) -> str:
     """Whether the first operand with a node is too small to be cut, as source text."""
     text = "True"
     for a, q in zip(reversed(x), reversed(p)):
-        text = f"({q}.small or {a}.size <= _blocks.BLOCK if {q} is not None else {text})"
+        text = f"({q}.small or {a}.size < _blocks.BLOCK if {q} is not None else {text})"
     return text
 
 

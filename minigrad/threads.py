@@ -17,6 +17,15 @@ from contextvars import copy_context
 THREADS = min(4, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
 
 
+class _Here(threading.local):
+    """Whether this thread works on pieces: what such a piece wants to share, it does alone."""
+
+    busy = False
+
+
+_here = _Here()
+
+
 def share(work: Callable[[Iterator[int]], None], pieces: int, alone: bool = False, most: int = THREADS) -> None:
     """Call ``work`` on several threads, each with an iterator; together these yield 0, 1, ..., ``pieces`` - 1, each once.
 
@@ -35,19 +44,23 @@ def share(work: Callable[[Iterator[int]], None], pieces: int, alone: bool = Fals
         >>> sorted(done)
         [0, 1, 2, 3, 4]
     """
-    workers = 1 if alone else min(THREADS, pieces, most)
+    workers = 1 if alone or _here.busy else min(THREADS, pieces, most)
     if workers < 2:
         work(iter(range(pieces)))
         return
     left, task = deque(range(pieces)), [work]
 
-    def help_out() -> None:
-        for each in task:
-            each(_take(left))
+    def take_part() -> None:
+        _here.busy = True
+        try:
+            for each in task:
+                each(_take(left))
+        finally:
+            _here.busy = False
 
-    jobs = [_pool().submit(copy_context().run, help_out) for _ in range(workers - 1)]
+    jobs = [_pool().submit(copy_context().run, take_part) for _ in range(workers - 1)]
     try:
-        work(_take(left))
+        take_part()
     finally:
         left.clear()
         task.clear()  # a job that nobody has begun stays in the queue, and must not keep the arrays of this one

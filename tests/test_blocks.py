@@ -82,7 +82,7 @@ def test_pieces_are_made(monkeypatch: pytest.MonkeyPatch) -> None:
 
     assert blocks.piecewise(cube, np.ones((23, 29))).shape == (23, 29)
     assert sum(seen) == 23 * 29
-    assert max(seen) <= 64
+    assert 0 < max(seen) <= 64
     own = primitive(cube, lambda g, y, a: g * 3 * a * a, needs="a", elementwise=True, name="cube_of_a_user")
     seen.clear()
     own(mg.ones((23, 29), requires_grad=True)).sum().backward()

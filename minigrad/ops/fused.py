@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from minigrad import backend
-from minigrad.blocks import in_rows, renew, reuse, write
+from minigrad.blocks import in_pieces, in_rows, renew, reuse, write
 from minigrad.graph import passes
 from minigrad.ops.elementwise import add, erf, exp, log, multiply, sigmoid, sqrt, subtract, tanh
 from minigrad.ops.index import one_hot
@@ -222,6 +222,7 @@ ROOT_HALF, BELL = math.sqrt(0.5), 1 / math.sqrt(2 * math.pi)
 CUBIC, SCALE = 0.044715, math.sqrt(2 / math.pi)
 
 
+@in_pieces
 def _gelu(x: Any) -> Any:
     """``y = x P(Z <= x)`` for a standard normal Z: Hendrycks & Gimpel 2016.
 
@@ -238,6 +239,7 @@ def _normal_below(x: Any) -> Any:
     return reuse(multiply, reuse(add, erf(x * ROOT_HALF), 1), 0.5)
 
 
+@in_pieces
 def _gelu_slope(x: Any) -> Any:
     """``P(Z <= x) + x exp(-x**2 / 2) / sqrt(2 pi)``, the derivative of :func:`gelu`."""
     bell = reuse(multiply, renew(exp, reuse(multiply, x * x, -0.5)), BELL)
@@ -266,6 +268,7 @@ gelu = primitive(
 )
 
 
+@in_pieces
 def _gelu_tanh(x: Any) -> Any:
     """``y = x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x**3))) / 2``, which is near :func:`gelu`.
 
@@ -284,6 +287,7 @@ def _bend(x: Any) -> Any:
     return renew(tanh, reuse(multiply, inner, x))
 
 
+@in_pieces
 def _gelu_tanh_slope(x: Any) -> Any:
     """``(1 + t) / 2 + x (1 - t**2) u' / 2`` with t = tanh(u), the derivative of :func:`gelu_tanh`."""
     t = _bend(x)
