@@ -6,6 +6,7 @@ every run of pytest.
 
 from __future__ import annotations
 
+import os
 import sys
 import zlib
 from collections.abc import Iterator
@@ -18,6 +19,13 @@ import pytest
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("minigrad")
     group.addoption("--minigrad-seed", type=int, default=0, metavar="N", help="what the fixture 'seeded' starts from")
+
+
+def pytest_configure() -> None:
+    """Tests watch shared arrays exactly (``minigrad.guarding``), unless the environment says otherwise."""
+    how = os.environ.setdefault("MINIGRAD_GUARDING", "exact")
+    if (guards := sys.modules.get("minigrad.guards")) is not None:
+        guards.usual = how
 
 
 @pytest.fixture

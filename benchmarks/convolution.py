@@ -1,4 +1,4 @@
-"""What convolution and pooling cost, operation by operation and inside two models.
+"""What convolution, pooling and batch normalisation cost, operation by operation and inside two models.
 
     python benchmarks/convolution.py [--rounds 9] [--only TEXT] [--json FILE]
 
@@ -69,6 +69,11 @@ CONVOLUTIONS: tuple[tuple[tuple[int, ...], tuple[int, ...], dict[str, int]], ...
     ((16, 32, 32, 32), (32, 1, 3, 3), {"padding": 1, "groups": 32}),
     ((16, 32, 32, 32), (32, 1, 3, 3), {"padding": 1, "groups": 32, "stride": 2}),
     ((32, 64, 128), (64, 64, 5), {"padding": 2}),
+    ((64, 16, 5, 5), (120, 16, 5, 5), {}),
+    ((32, 16, 16, 16), (32, 16, 3, 3), {"padding": 1}),
+    ((32, 32, 8, 8), (64, 32, 3, 3), {"padding": 1}),
+    ((1, 3, 224, 224), (64, 3, 7, 7), {"padding": 3, "stride": 2}),
+    ((8, 32, 28, 28), (32, 32, 3, 3), {"padding": 2, "dilation": 2}),
 )
 POOLS: tuple[tuple[str, tuple[int, ...], dict[str, int]], ...] = (
     ("max_pool2d", (64, 6, 28, 28), {"kernel_size": 2}),
@@ -79,6 +84,7 @@ POOLS: tuple[tuple[str, tuple[int, ...], dict[str, int]], ...] = (
     ("avg_pool2d", (16, 64, 32, 32), {"kernel_size": 2}),
     ("avg_pool2d", (16, 64, 32, 32), {"kernel_size": 3, "stride": 2, "padding": 1}),
 )
+NORMS: tuple[tuple[int, ...], ...] = ((32, 16, 32, 32), (32, 64, 8, 8), (16, 64, 32, 32), (64, 256, 4, 4), (128, 256))
 
 
 def operation(name: str, ours: Callable[..., Any], theirs: Callable[..., Any], *shapes: tuple[int, ...]) -> Pair:
@@ -201,6 +207,15 @@ def pairs() -> Iterator[Pair]:
             lambda a, f=f, o=options: getattr(mg, f)(a, **o),
             lambda a, f=f, o=options: getattr(F, f)(a, **o),
             x,
+        )
+    for x in NORMS:
+        yield operation(
+            f"batch_norm {x}",
+            lambda a, w, b: nn.functional.batch_norm(a, None, None, w, b, True),
+            lambda a, w, b: F.batch_norm(a, None, None, w, b, True),
+            x,
+            x[1:2],
+            x[1:2],
         )
     yield block((16, 64, 32, 32))
     yield block((32, 16, 32, 32))

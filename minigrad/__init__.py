@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as _np
 
-from minigrad import linalg, ops, random
+from minigrad import heap, linalg, ops, random
 from minigrad.backend import device, get_default_dtype, set_default_dtype
 from minigrad.checkpointing import checkpoint
 from minigrad.compiler import compile
@@ -33,7 +33,17 @@ from minigrad.errors import (
     NotInGraphError,
     ShapeError,
 )
-from minigrad.modes import detect_anomaly, enable_grad, inspect, is_grad_enabled, no_grad
+from minigrad.guards import guarding
+from minigrad.modes import (
+    detect_anomaly,
+    enable_grad,
+    inspect,
+    is_grad_enabled,
+    is_strict,
+    no_grad,
+    set_strict,
+    strict,
+)
 from minigrad.ops import *
 from minigrad.primitive import Each, primitive
 from minigrad.random import manual_seed
@@ -46,6 +56,8 @@ if TYPE_CHECKING:
     from minigrad.saving import load, load_metadata, save
 
 __version__ = "0.1.0"
+
+heap.keep()
 
 # NumPy's and PyTorch's names where the array API standard has another
 absolute, pow, concatenate, cat, permute = abs, power, concat, concat, permute_dims
@@ -106,6 +118,7 @@ __all__ = [
     "get_default_dtype",
     "grad",
     "gradients",
+    "guarding",
     "hessian",
     "hvp",
     "inf",
@@ -115,6 +128,7 @@ __all__ = [
     "int32",
     "int64",
     "is_grad_enabled",
+    "is_strict",
     "jacobian",
     "jvp",
     "linalg",
@@ -135,6 +149,8 @@ __all__ = [
     "random",
     "save",
     "set_default_dtype",
+    "set_strict",
+    "strict",
     "set_item",
     "tensor",
     "uint8",
@@ -155,6 +171,8 @@ def __getattr__(name: str) -> Any:
         return import_module(f"minigrad.{name}")
     if name == "from_dlpack":
         return import_module("minigrad.array_api").from_dlpack
+    if name == "bfloat16":
+        return import_module("minigrad.halves").bfloat16()
     if name in ("load", "load_metadata", "save"):
         return getattr(import_module("minigrad.saving"), name)
     raise AttributeError(f"module 'minigrad' has no attribute {name!r}")

@@ -8,10 +8,11 @@ keep no graph alive, and a loop that passes the same line again adds none.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-from minigrad import naming
+from minigrad import anomaly, naming
 from minigrad.graph import ALL, Handle, Node, ancestors, leaf, recording
 
 
@@ -51,4 +52,7 @@ def unseen(out: Any, operands: Iterable[Any]) -> Any:
     if asking or earlier:
         out.node = leaf(out._data, requires_grad=False)
         arrive(out.node, [*earlier, _mark(asking, "no_grad") if asking else None])
+    if anomaly.checking.get():
+        out.node = out.node or leaf(out._data, requires_grad=False)
+        anomaly.check_unrecorded(sys._getframe(1).f_code.co_name, out._data, tuple(operands), out.node)
     return out

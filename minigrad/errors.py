@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from minigrad import naming
+
 
 class MinigradError(RuntimeError):
     """Base class of every error that minigrad raises on purpose.
@@ -20,7 +22,10 @@ class ChangedValueError(MinigradError):
 
 
 class ShapeError(MinigradError, ValueError):
-    """Operands whose shapes do not fit the operation."""
+    """Operands whose shapes do not fit the operation. The message ends with the user's names of what was given, where it lacks them."""
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(message + naming.given(message))
 
 
 class BadIndexError(ShapeError, IndexError):

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from minigrad import ops
-from minigrad.errors import DtypeError
+from minigrad.errors import BadIndexError, DtypeError
 from minigrad.graph import Handle
 from minigrad.ops.fft import dft, idft, real_dft, real_idft
 
@@ -218,9 +218,19 @@ def _unpair(a: Any) -> Complex:
     return Complex(a[..., 0], a[..., 1])
 
 
+def _axis(a: Any, axis: int) -> int:
+    """``axis`` counted from the front."""
+    shape = tuple(a.shape) if hasattr(a, "shape") else np.shape(a)
+    if not -len(shape) <= axis < len(shape):
+        raise BadIndexError(
+            f"fft: axis {axis} does not exist in an array of shape {shape}: expected {-len(shape)} to {len(shape) - 1}"
+        )
+    return axis % len(shape)
+
+
 def _single(transform: Callable[..., Any]) -> Callable[..., Any]:
     def f(a: Any, n: int | None = None, axis: int = -1, norm: str | None = None) -> Complex:
-        axis %= len(np.shape(a))
+        axis = _axis(a, axis)
         return _unpair(transform(_pair(a), np.shape(a)[axis] if n is None else n, axis, norm or "backward"))
 
     return f
@@ -239,14 +249,14 @@ def _real(x: Any) -> Any:
 
 def rfft(a: Any, n: int | None = None, axis: int = -1, norm: str | None = None) -> Complex:
     """The n//2 + 1 frequencies from 0 up of a real signal."""
-    axis %= a.ndim
+    axis = _axis(a, axis)
     return _unpair(real_dft(_real(a), a.shape[axis] if n is None else n, axis, norm or "backward"))
 
 
 def irfft(a: Any, n: int | None = None, axis: int = -1, norm: str | None = None) -> Any:
     """The real signal of length n, by default 2 (m - 1), whose m frequencies these are."""
     shape = np.shape(a)
-    axis %= len(shape)
+    axis = _axis(a, axis)
     return real_idft(_pair(a), 2 * (shape[axis] - 1) if n is None else n, axis, norm or "backward")
 
 

@@ -42,6 +42,8 @@ _last_hand_out = -1
 """When, in the numbers that count nodes, an array was last handed out: a graph that is younger need not look for any."""
 _views: dict[int, list[Handed]] = {}
 """Of arrays handed out by tensors without a node, views of memory that a tensor with one may have, by the id of its owner."""
+VIEWS = 64
+"""How many of them are remembered of one owner: a loop over the batches of a large constant hands out any number."""
 WATCHED = 256
 """How many guards are looked at with every inspected operation: a millisecond's worth."""
 _watched: list[Guard | Handed] = []
@@ -107,11 +109,25 @@ class Guard(NamedTuple):
     changed: list[str] | None = None
 
 
+class Part(NamedTuple):
+    """The part of an owner's memory that a view of it has, called like a weak reference to the view."""
+
+    owner: weakref.ref[Any]
+    offset: int
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+    dtype: Any
+
+    def __call__(self) -> Any:
+        owner = self.owner()
+        return None if owner is None else np.ndarray(self.shape, self.dtype, owner, self.offset, self.strides)
+
+
 class Handed(NamedTuple):
     """A node's values are in ``array``, which somebody outside has been able to write to since ``order``."""
 
     order: int
-    array: weakref.ref[Any]
+    array: weakref.ref[Any] | Part
     mark: int
     exact: bool = False
     changed: list[str] | None = None
@@ -154,33 +170,45 @@ def is_array(value: Any) -> bool:
 
 def protect(node: Node, values: tuple[Any, ...]) -> None:
     """Guard those operands of a new node that its rules read and that somebody else can reach."""
-    if _inspecting():
+    inspecting, reads, op = _inspecting(), None, node.op
+    if inspecting:
         _look()
-    reads = None
     for i, parent in enumerate(node.parents, 1):
         value = values[i]
         if is_array(value) if parent is None else parent.extra is not None and parent.extra.shared:
-            reads = node.op.reads(node.parents) if reads is None else reads
+            reads = op.reads(node.parents) if reads is None else reads
             if i in reads:
-                _guard(node, i, value)
-            if _owner(values[0]) is _owner(value):  # the output is a view of it
+                _guard(node, i, value, inspecting)
+            if not op.elementwise and _owner(values[0]) is _owner(value):  # the output is a view of it
                 node.more().shared = True
                 if 0 in reads:
-                    _guard(node, 0, values[0])
+                    _guard(node, 0, values[0], inspecting)
 
 
-def _guard(node: Node, position: int, value: Any) -> None:
+def _guard(node: Node, position: int, value: Any, inspecting: bool) -> None:
     exact = value.size > EXACT and is_exact()
-    node.more().guards.append(_watch(Guard(position, weakref.ref(value), fingerprint(value, exact), exact)))
+    guard = Guard(position, weakref.ref(value), fingerprint(value, exact), exact)
+    node.more().guards.append(_watch(guard) if inspecting else guard)
 
 
 def hand_out(array: Any, node: Node | None, now: int) -> None:
     """Somebody outside now holds ``array``, the value of ``node``: guard what has been recorded with its memory so far."""
     owner = _owner(array)
     earlier = () if node is None or node.extra is None else node.extra.handed
-    if (owner is not array) if node is None else all(handed.array() is not owner for handed in earlier):
-        exact = owner.size > EXACT and is_exact()
-        _hand(array, node, _watch(Handed(now, weakref.ref(owner), fingerprint(owner, exact), exact)))
+    if _is_part(array, owner) if node is None else all(handed.array() is not owner for handed in earlier):
+        reachable = owner if node is not None else array
+        exact = reachable.size > EXACT and is_exact()
+        handed = Handed(now, _reference(array, owner, node), fingerprint(reachable, exact), exact)
+        _hand(array, node, _watch(handed) if _inspecting() else handed)
+
+
+def _reference(array: Any, owner: Any, node: Node | None) -> weakref.ref[Any] | Part:
+    """To the whole memory that ``array`` is a view of, from where a node leads there; without a node to the view's part of it."""
+    whole = weakref.ref(owner)
+    if node is not None:
+        return whole
+    start, first = (a.__array_interface__["data"][0] for a in (owner, array))
+    return Part(whole, first - start, array.shape, array.strides, array.dtype)
 
 
 def _inspecting() -> bool:
@@ -189,9 +217,7 @@ def _inspecting() -> bool:
 
 
 def _watch(guard: Any) -> Any:
-    """While inspecting, the same guard with a place for what :func:`_look` finds out."""
-    if not _inspecting():
-        return guard
+    """The same guard with a place for what :func:`_look` finds out."""
     guard = guard._replace(changed=[])
     _watched[:] = [*_watched, guard][-WATCHED:]
     return guard
@@ -210,18 +236,23 @@ def _look() -> None:
 
 def written(array: Any, node: Node | None, now: int) -> None:
     """Minigrad itself has written into ``array``: whatever was recorded with its memory so far is known to have changed."""
-    if node is None and _owner(array) is array:  # recorded with it is what has a guard of its own
-        return
-    at = [f"at {naming.caller()}"] if _inspecting() else None
-    _hand(array, node, Handed(now, weakref.ref(_owner(array)), WRITTEN, changed=at))
+    owner = _owner(array)
+    if node is not None or _is_part(array, owner):  # else what was recorded with it has a guard of its own
+        at = [f"at {naming.caller()}"] if _inspecting() else None
+        _hand(array, node, Handed(now, _reference(array, owner, node), WRITTEN, changed=at))
+
+
+def _is_part(array: Any, owner: Any) -> bool:
+    """Whether ``array`` is a view of memory that can be told by offset and strides."""
+    return owner is not array and type(owner) is np.ndarray and owner.flags.c_contiguous
 
 
 def _hand(array: Any, node: Node | None, handed: Handed) -> None:
     global _last_hand_out
-    owner = handed.array()
     if node is None:
-        _hand_view(owner, handed)
+        _hand_view(_owner(array), handed)
     else:
+        owner = _owner(array)
         for origin in _origins(node) if owner is not array else (node,):
             extra = origin.more()
             extra.shared = True
@@ -231,12 +262,16 @@ def _hand(array: Any, node: Node | None, handed: Handed) -> None:
 
 
 def _hand_view(owner: Any, handed: Handed) -> None:
-    """Keep the latest hand-out of this memory, and the latest before which it is known to have changed."""
-    earlier = [h for h in _views.get(id(owner), ()) if h.array() is owner and broken(h)]
-    _views[id(owner)] = [*(h._replace(mark=WRITTEN) for h in earlier[-1:]), handed]
+    """Keep of each part its latest hand-out, and the latest before which it is known to have changed."""
+    kept = [h for h in _views.get(id(owner), ()) if h.array.owner() is owner]  # type: ignore[union-attr]
+    place = handed.array[1:]  # type: ignore[index]
+    same = [h for h in kept if h.array[1:] == place]  # type: ignore[index]
+    others = [h for h in kept if h.array[1:] != place]  # type: ignore[index]
+    changed = [h._replace(mark=WRITTEN) for h in same if broken(h)]
+    _views[id(owner)] = [*others, *changed[-1:], handed][-VIEWS:]
     if len(_views) % 64 == 0:
-        for key, kept in list(_views.items()):
-            if kept[-1].array() is None:
+        for key, old in list(_views.items()):
+            if old[-1].array() is None:
                 _views.pop(key, None)
 
 
@@ -262,7 +297,7 @@ def verify(nodes: Collection[Node]) -> None:
     for node in nodes:
         if node.extra is not None:
             for guard in node.extra.guards:
-                if node.live and guard.position in _reads(node, nodes) and broken(guard):
+                if node.live and broken(guard) and guard.position in _reads(node, nodes):
                     raise ChangedValueError(_told(node, guard.position, guard))
     if _last_hand_out >= 0 and any(node.order < _last_hand_out for node in nodes if node.op is not None):
         _verify_handed_out(nodes)
@@ -297,7 +332,7 @@ def _told(node: Node, index: int, guard: Guard | Handed) -> str:
     where = f" at {node.where}" if node.where is not None else ""
     if guard.changed:
         changed = f" It was changed {guard.changed[-1]}."
-    elif node.where is not None and guard in _watched:
+    elif node.where is not None and any(watched is guard for watched in _watched):
         changed = f" It was changed between {_last_look} and {naming.caller()}."
     else:
         changed = ""

@@ -37,11 +37,12 @@ def bfloat16() -> np.dtype[Any]:
         DtypeError: if ml_dtypes is not installed.
     """
     try:
-        return np.dtype(importlib.import_module("ml_dtypes").bfloat16)
+        found: np.dtype[Any] = np.dtype(importlib.import_module("ml_dtypes").bfloat16)
     except ImportError as error:
         raise DtypeError(
             "bfloat16 needs the package ml_dtypes, which is not installed: pip install 'minigrad[bfloat16]'"
         ) from error
+    return found
 
 
 def kind(dtype: Any) -> str:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
+from inspect import CO_VARARGS, CO_VARKEYWORDS
 from types import FrameType
 from typing import Any, NamedTuple
 
@@ -67,6 +69,39 @@ def of_node(node: Any) -> str | None:
     if node is None:
         return None
     return node.name or variables(lambda value: 0 if getattr(value, "node", None) is node else None).get(0)
+
+
+def given(message: str) -> str:
+    """What the user's call was given, by the user's names, dtypes and shapes, as the end of a ``message`` that lacks them.
+
+    The call is the outermost of minigrad's own frames before the first of the user's; looked at only when an error is made.
+    """
+    call: FrameType | None = None
+    frame: FrameType | None = sys._getframe(2)
+    while frame is not None and ours(frame):
+        call, frame = frame, frame.f_back
+    if call is None:
+        return ""
+    code = call.f_code
+    count = code.co_argcount + code.co_kwonlyargcount + bool(code.co_flags & CO_VARARGS) + bool(code.co_flags & CO_VARKEYWORDS)
+    arguments = {name: call.f_locals.get(name) for name in code.co_varnames[:count]}
+    operands = {id(v): v for name, value in arguments.items() for _, v in _items(name, value) if _has_shape(v)}
+    names = variables(lambda value: id(value) if id(value) in operands else None) if operands else {}
+    names |= {key: own for key, v in operands.items() if (own := getattr(getattr(v, "node", None), "name", None))}
+    told = [f"{names[key]}: {v.dtype}{list(v.shape)}" for key, v in operands.items() if key in names]
+    missing = [
+        text for text, name in zip(told, (names[key] for key in operands if key in names)) if not _mentions(message, name)
+    ]
+    return f" (given {', '.join(told)})" if missing else ""
+
+
+def _has_shape(value: Any) -> bool:
+    # Modules have neither; plain numbers are told by their value.
+    return hasattr(type(value), "dtype") and hasattr(type(value), "shape") and getattr(value, "ndim", 0) is not None
+
+
+def _mentions(message: str, name: str) -> bool:
+    return re.search(rf"(?<![\w.]){re.escape(name)}(?!\w)", message) is not None
 
 
 def _items(name: str, value: Any) -> Iterator[tuple[str, Any]]:

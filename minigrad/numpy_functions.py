@@ -398,6 +398,25 @@ def _between(a: Any, position: Any) -> Any:
     return where(t == 0, lower, where(t >= 0.5, upper - step * (1 - t), lower + step * t))
 
 
+_CONTINUOUS = {
+    "linear": (1, 1), "weibull": (0, 0), "hazen": (1 / 2, 1 / 2), "median_unbiased": (1 / 3, 1 / 3), "normal_unbiased": (3 / 8, 3 / 8),
+    "interpolated_inverted_cdf": (0, 1),
+}  # fmt: skip
+"""Hyndman and Fan 1996's (alpha, beta): of n values quantile q stands at n q + alpha + q (1 - alpha - beta) - 1, from 0. The other
+methods are step functions of q."""
+
+
+def _with_q(a: Any, position: Any, counts: Any, q: Any, method: str) -> Any:
+    """0, whose gradient in q is the slope of :func:`_between` times that of the position; 0 beyond both ends."""
+    alpha, beta = _CONTINUOUS[method]
+    slope = counts + 1 - alpha - beta
+    place = slope * raw(q) + alpha - 1
+    low = np.floor(position).astype(np.intp)
+    high = np.minimum(low + 1, a.shape[-1] - 1)
+    rise = ops.take_along_axis(a, high, -1) - ops.take_along_axis(a, low, -1)
+    return rise * (slope * ((place >= 0) & (place < counts - 1))).astype(a.dtype) * (q - raw(q))
+
+
 def quantiles(name: str, skip: bool, unit: float) -> Function:
     """NumPy's quantile functions: the position of each quantile is the quantile of the positions 0, 1, ..., n - 1."""
 
@@ -411,7 +430,7 @@ def quantiles(name: str, skip: bool, unit: float) -> Function:
             return chosen(
                 a, fixed(q, f"np.{name}: q"), axis, method=method, keepdims=keepdims, weights=fixed(weights, "weights")
             )
-        asked, q = fixed(q, f"np.{name}: q"), np.asarray(raw(q))
+        moving, asked, q = q, raw(q), np.asarray(raw(q))
         flat, kept = _joined(a, axis)
         kind = getattr(np, name)(np.zeros(1, flat.dtype), asked, method=method).dtype
         flat = flat if flat.dtype == kind else ops.astype(flat, kind)
@@ -426,6 +445,8 @@ def quantiles(name: str, skip: bool, unit: float) -> Function:
                 found = np.quantile(np.arange(float(count)), q.ravel() / unit, method=method)  # type: ignore[call-overload]
                 where_to = np.where(counts == count, found, where_to)
         y = _between(ordered, where_to)
+        if isinstance(moving, Handle) and method in _CONTINUOUS:
+            y = y + _with_q(ordered, where_to, counts, ops.reshape(moving, (-1,)) / unit, method)
         y = where(counts == 0 if skip else bad > 0, math.nan, y)
         y = ops.moveaxis(y, -1, 0)
         if keepdims:
@@ -534,8 +555,8 @@ def meshgrid(*xi: Any, sparse: bool = False, indexing: str = "xy", copy: bool = 
 def pad(array: Any, pad_width: Any, mode: Any = "constant", **options: Any) -> Any:
     a = given(array)
     if isinstance(pad_width, dict) or mode in ("constant", "empty", "edge", "symmetric", "wrap", "reflect"):
-        if options.get("reflect_type", "even") == "odd":
-            raise DtypeError("np.pad: reflect_type='odd' is not supported on Tensors: compose it of mg.flip and mg.concat")
+        if options.get("reflect_type", "even") == "odd" and mode in ("reflect", "symmetric"):
+            return _oddly(a, np.pad(np.empty(a.shape, bool), raw(pad_width), mode), raw(pad_width), mode)
         return moves(_pad, "array", "constant_values")(a, raw(pad_width), mode, **options)
     if mode not in _BORDER:
         raise DtypeError(f"np.pad: mode={mode!r} on a Tensor: a function writes in place; expected one of NumPy's named modes")
@@ -551,6 +572,28 @@ def pad(array: Any, pad_width: Any, mode: Any = "constant", **options: Any) -> A
             block = block if block.dtype == a.dtype else ops.astype(block, a.dtype)
             parts.insert(0 if side == 0 else len(parts), block)
         a = ops.concat(parts, k)
+    return a
+
+
+def _oddly(a: Any, like: Any, pad_width: Any, mode: str) -> Any:
+    """A border mirrored at the point of the edge, ``2 edge - mirrored``, in as many turns as the width takes."""
+    if isinstance(pad_width, dict):
+        pad_width = [pad_width.get(k, pad_width.get(k - a.ndim, 0)) for k in range(a.ndim)]
+        pad_width = [(w, w) if isinstance(w, int) else w for w in pad_width]
+    skip = int(mode == "reflect")
+    for k, (left, right) in enumerate(np.broadcast_to(np.asarray(pad_width), (a.ndim, 2)).tolist()):
+        period = a.shape[k] - skip
+        if period < 1:  # a single element is mirrored onto itself
+            a = ops.take(a, np.zeros(like.shape[k], int), k)
+            continue
+        while left > 0 or right > 0:
+            step = (a.shape[k] - skip) // period * period
+            n, before, after = a.shape[k], int(np.minimum(step, left)), int(np.minimum(step, right))
+            first, last = ops.take(a, [0], k), ops.take(a, [n - 1], k)
+            low = 2 * first - ops.take(a, np.arange(before - 1, -1, -1) + skip, k)
+            high = 2 * last - ops.take(a, n - 1 - skip - np.arange(after), k)
+            a = ops.concat([low, a, high], k)
+            left, right = left - before, right - after
     return a
 
 
@@ -821,8 +864,8 @@ def bincount(x: Any, weights: Any = None, minlength: int = 0) -> Any:
 
 
 def histogram_bin_edges(a: Any, bins: Any = 10, range: Any = None, weights: Any = None) -> Any:
-    if isinstance(bins, str):
-        bins = np.histogram_bin_edges(fixed(a, "np.histogram_bin_edges: a, with bins chosen by its spread,"), bins, raw(range))
+    if isinstance(bins, str):  # a rule chooses how many, which is a step function of the values
+        bins = len(np.histogram_bin_edges(raw(given(a)), bins, raw(range))) - 1
     if np.ndim(raw(bins)):
         return given(bins)
     values, span = given(a), fixed(range, "np.histogram_bin_edges: range")
@@ -844,6 +887,40 @@ def histogram(a: Any, bins: Any = 10, range: Any = None, density: Any = None, we
         y = ops.index_add(np.zeros(len(borders) - 1), place, ops.getitem(given(weights), inside))
     y = y / (edges[1:] - edges[:-1]) / ops.sum(y) if density else y
     return (wrapped(y) if y.dtype == plain.dtype else ops.astype(y, plain.dtype)), edges
+
+
+def histogramdd(sample: Any, bins: Any = 10, range: Any = None, density: Any = None, weights: Any = None) -> Any:
+    """Counts are step functions of the sample; in the weights they are linear: each goes to its bin."""
+    rows = raw(sample)
+    plain, edges = np.histogramdd(rows, bins, range, density, None if weights is None else raw(weights))
+    if weights is None:
+        return wrapped(plain), wrapped(edges)
+    columns = np.asarray(rows) if hasattr(rows, "shape") else np.transpose(np.asarray(rows))
+    columns = columns.reshape(-1, 1) if columns.ndim == 1 else columns
+    inside = np.ones(len(columns), bool)
+    places = []
+    for column, borders in zip(columns.T, edges):
+        inside &= (column >= borders[0]) & (column <= borders[-1])
+        # NumPy's own rule: from the right, but for the last border, which belongs to the last bin
+        places.append(np.searchsorted(borders, column, "right") - 1 - (column == borders[-1]))
+    flat = np.ravel_multi_index([place[inside] for place in places], plain.shape)
+    total = ops.index_add(np.zeros(plain.size), flat, ops.astype(ops.getitem(given(weights), inside), np.float64))
+    y = ops.reshape(total, plain.shape)
+    if density:
+        volume = reduce(np.multiply.outer, [np.diff(borders) for borders in edges])
+        y = y / volume / ops.sum(y)
+    return y, wrapped(edges)
+
+
+def histogram2d(x: Any, y: Any, bins: Any = 10, range: Any = None, density: Any = None, weights: Any = None) -> Any:
+    columns = np.stack([np.asarray(raw(x)), np.asarray(raw(y))], -1)
+    try:
+        several = len(bins)
+    except TypeError:
+        several = 0
+    bins = [np.asarray(raw(bins))] * 2 if several not in (0, 1, 2) else raw(bins)
+    counts, edges = histogramdd(columns, bins, range, density, weights)
+    return counts, edges[0], edges[1]
 
 
 # ---- polynomials ---------------------------------------------------------------------------------------------------------
@@ -915,12 +992,29 @@ def polyint(p: Any, m: int = 1, k: Any = None) -> Any:
 def poly(seq_of_zeros: Any) -> Any:
     z = ops.atleast_1d(given(seq_of_zeros))
     if z.ndim == 2:
-        raise DtypeError("np.poly of a matrix takes its eigenvalues, which may be complex: use mg.linalg.det(x * eye - A)")
+        return _characteristic(z)
     z = ops.astype(z, np.result_type(z.dtype, 0.0)) if z.dtype.kind != "f" else z
     y: Any = np.ones(1, z.dtype)
     for i in range(z.shape[0]):
         y = ops.convolve(y, ops.stack([np.ones((), z.dtype), -z[i]]), "full")
     return y
+
+
+def _characteristic(a: Any) -> Any:
+    """The coefficients of det(x I - A), which NumPy takes from the eigenvalues, as polynomials of the elements of A.
+
+    ``M_k = A M_{k-1} + c_{k-1} I, c_k = -tr(A M_k) / k``: Faddeev and LeVerrier's recursion. Eigenvalues may meet.
+    """
+    if a.shape[0] != a.shape[1]:
+        raise ValueError(f"np.poly: expected a vector or a square matrix, got shape {tuple(a.shape)}")
+    kind = np.result_type(a.dtype, 0.0)
+    a = a if a.dtype == kind else ops.astype(a, kind)
+    coefficients: list[Any] = [np.ones((), kind)]
+    product: Any = a * 0
+    for k in range(1, a.shape[0] + 1):
+        product = ops.matmul(a, product) + coefficients[-1] * np.eye(a.shape[0], dtype=kind)
+        coefficients.append(trace(ops.matmul(a, product)) / -k)
+    return ops.stack(coefficients)
 
 
 def vander(x: Any, N: int | None = None, increasing: bool = False) -> Any:
@@ -934,16 +1028,30 @@ def vander(x: Any, N: int | None = None, increasing: bool = False) -> Any:
 
 
 def polyfit(x: Any, y: Any, deg: int, rcond: Any = None, w: Any = None, full: bool = False, cov: Any = False) -> Any:
-    if full or cov is not False:
-        raise DtypeError("np.polyfit: full= and cov= return diagnostics that have no gradient here; call it without them")
     x, y = given(x) + 0.0, given(y) + 0.0
     lhs = vander(x, deg + 1)
     if w is not None:
         w = given(w) + 0.0
         lhs, y = lhs * w[:, None], y * (w[:, None] if y.ndim == 2 else w)
     scale = ops.sqrt(ops.sum(lhs * lhs, 0))
-    c = ops.lstsq(lhs / scale, y, x.shape[0] * np.finfo(x.dtype).eps if rcond is None else rcond)[0]
-    return ops.transpose(ops.transpose(c) / scale)
+    rcond = x.shape[0] * np.finfo(x.dtype).eps if rcond is None else rcond
+    c, residuals, rank, singular = ops.lstsq(lhs / scale, y, rcond)
+    c = ops.transpose(ops.transpose(c) / scale)
+    if full:
+        return c, residuals, rank, singular, rcond
+    if cov is False:
+        return c
+    variance = ops.inv(ops.matmul(ops.matrix_transpose(lhs), lhs))
+    spare = x.shape[0] - (deg + 1)
+    if cov == "unscaled":
+        factor: Any = 1.0
+    elif spare <= 0:
+        raise ValueError(
+            f"np.polyfit: the covariance of {deg + 1} coefficients needs more than {deg + 1} points, got {x.shape[0]}"
+        )
+    else:
+        factor = residuals / spare
+    return c, variance * factor if y.ndim == 1 else variance[:, :, None] * factor
 
 
 # ---- linear algebra ------------------------------------------------------------------------------------------------------
@@ -1024,10 +1132,13 @@ def svd(a: Any, full_matrices: bool = True, compute_uv: bool = True, hermitian: 
     a = given(a)
     if not compute_uv:
         return ops.sort(ops.abs(ops.eigvalsh(a)), descending=True) if hermitian else ops.svdvals(a)
-    if hermitian:
-        raise DtypeError(
-            "np.linalg.svd: hermitian=True with vectors: use np.linalg.eigh, whose absolute eigenvalues are the singular values"
-        )
+    if hermitian:  # A = V diag(l) V^T: the singular values are |l|, and one side takes the signs
+        values, vectors = ops.eigh(a)
+        order = np.argsort(np.abs(raw(values)), -1)[..., ::-1]
+        values = ops.take_along_axis(values, order, -1)
+        vectors = ops.take_along_axis(vectors, np.broadcast_to(order[..., None, :], vectors.shape), -1)
+        signs = np.sign(raw(values))
+        return ops.SVDResult(vectors, values * signs, ops.matrix_transpose(vectors * signs[..., None, :]))
     found = ops.svd(a, False)
     m, n = a.shape[-2:]
     if not full_matrices or m == n:

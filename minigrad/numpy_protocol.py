@@ -416,7 +416,7 @@ _RUN: dict[str, Callable[..., Any]] = {
     "cumulative_sum": f.cumulative(ops.cumulative_sum), "diagonal": _one(ops.diagonal, "a"), "diff": f.diff, "dot": f.dot,
     "dstack": f.joined(np.dstack, ops.atleast_3d, 2), "ediff1d": f.ediff1d, "einsum": f.einsum,
     "expand_dims": _one(ops.expand_dims, "a", "axis"), "fix": lambda x: ops.trunc(given(x)), "flip": _one(ops.flip, "m", "axis"),
-    "full_like": f.full_like, "geomspace": f.geomspace, "gradient": f.gradient, "histogram": f.histogram, "histogram_bin_edges": f.histogram_bin_edges,
+    "full_like": f.full_like, "geomspace": f.geomspace, "gradient": f.gradient, "histogram": f.histogram, "histogram2d": f.histogram2d, "histogram_bin_edges": f.histogram_bin_edges, "histogramdd": f.histogramdd,
     "hstack": f.joined(np.hstack, ops.atleast_1d, 1), "i0": lambda x: ops.bessel(_float(x), 0), "imag": f.imag,
     "inner": lambda a, b: ops.inner(given(a), given(b)), "interp": f.interp, "kron": f.kron, "linspace": f.linspace,
     "logspace": f.logspace, "matrix_transpose": _one(ops.matrix_transpose, "x"), "max": f.max, "mean": f.mean,
@@ -450,22 +450,21 @@ _RUN: dict[str, Callable[..., Any]] = {
 }  # fmt: skip
 _NOTES = {
     "angle": "0 on the reals: a step function", "around": "0: a step function", "round": "0: a step function", "fix": "0: a step function",
-    "histogram": "in the weights, and the edges in the values; bins named by a rule are refused", "bincount": "in the weights", "imag": "0 on the reals",
-    "quantile": "in the values; q has no gradient", "percentile": "in the values; q has no gradient",
-    "nanquantile": "in the values; q has no gradient", "nanpercentile": "in the values; q has no gradient",
-    "polyfit": "full= and cov= are refused", "poly": "of roots; of a matrix refused", "cov": "fweights, counts, have no gradient",
-    "pad": "a function as mode, and reflect_type='odd', are refused", "partition": "elements between the kth may come in another order",
-    "linalg.qr": "mode='raw' is refused", "linalg.svd": "hermitian=True with vectors is refused",
+    "histogram": "in the weights, and the edges in the values", "histogram2d": "in the weights", "histogramdd": "in the weights", "bincount": "in the weights", "imag": "0 on the reals",
+    "quantile": "in the values, and in q where the method is continuous", "percentile": "in the values, and in q where the method is continuous",
+    "nanquantile": "in the values, and in q where the method is continuous", "nanpercentile": "in the values, and in q where the method is continuous",
+    "poly": "of roots, or of a matrix", "cov": "fweights, counts, have no gradient",
+    "pad": "a function as mode is refused", "partition": "elements between the kth may come in another order",
+    "linalg.qr": "mode='raw' is refused",
 }  # fmt: skip
 
 _COMPLEX = "its input or output is complex, and gradients of complex tensors are not supported: keep real and imaginary parts as two tensors"
 _WHOLE = {
     "all", "allclose", "any", "argmax", "argmin", "argpartition", "argsort", "argwhere", "array_equal", "array_equiv", "count_nonzero",
-    "diag_indices_from", "digitize", "flatnonzero", "histogram2d", "histogramdd", "isclose", "iscomplex", "isin",
+    "diag_indices_from", "digitize", "flatnonzero", "isclose", "iscomplex", "isin",
     "isneginf", "isposinf", "isreal", "ix_", "lexsort", "nanargmax", "nanargmin", "nonzero", "packbits", "ravel_multi_index", "searchsorted",
     "tril_indices_from", "triu_indices_from", "unpackbits", "unravel_index", "linalg.matrix_rank", "empty_like", "ones_like", "zeros_like",
 }  # fmt: skip
-_HARD = {"histogram2d": ("weights",), "histogramdd": ("weights",)}
 _TELLS = {
     "array2string", "array_repr", "array_str", "can_cast", "common_type", "einsum_path", "iscomplexobj", "isrealobj", "may_share_memory",
     "min_scalar_type", "ndim", "result_type", "save", "savetxt", "savez", "savez_compressed", "shape", "shares_memory", "size",
@@ -533,9 +532,6 @@ def call_function(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) 
     if row.status == PLAIN:
         return function(*raw(args), **raw(kwargs))
     if row.status == FLAT:
-        bound = _signature(function).bind_partial(*args, **kwargs).arguments
-        for argument in _HARD.get(function.__name__, ()):
-            f.fixed(bound.get(argument), f"{name}: {argument}")
         out = kwargs.get("out")
         y = function(*raw(args), **raw(kwargs))
         if out is not None:

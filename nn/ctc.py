@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from minigrad import backend, ops, tracing
-from minigrad.errors import DtypeError, ShapeError
+from minigrad.errors import BadIndexError, DtypeError, ShapeError
 from minigrad.nn.losses import _array, _reduce
 from minigrad.nn.module import Module
 from minigrad.tensor import asarray
@@ -76,7 +76,7 @@ def ctc_loss(
         raise ShapeError(f"ctc_loss: input_lengths from {frames.min()} to {frames.max()}: expected 0 to {steps}")
     labels = _labels(_known(targets, "targets"), sizes, blank)
     if not 0 <= blank < classes or (labels.size and not 0 <= labels.min() <= labels.max() < classes):
-        raise IndexError(f"ctc_loss: targets and blank must be class numbers, 0 to {classes - 1}")
+        raise BadIndexError(f"ctc_loss: targets and blank must be class numbers, 0 to {classes - 1}")
 
     width = labels.shape[1]
     skips = np.zeros((n, width), bool)

@@ -9,10 +9,12 @@ import numpy as np
 
 from minigrad import ops
 from minigrad.errors import ShapeError
-from minigrad.nn.losses import _reduce, _still
+from minigrad.nn.losses import _disagreement, _pair, _reduce, _still
 from minigrad.nn.module import Module
+from minigrad.nn.numbers import hyperparameters
 
 
+@hyperparameters
 def cosine_similarity(x1: Any, x2: Any, dim: int = 1, eps: float = 1e-8) -> Any:
     """``y = x1 . x2 / (max(||x1||, eps) max(||x2||, eps))`` along ``dim`` of the shape that both broadcast to.
 
@@ -24,7 +26,11 @@ def cosine_similarity(x1: Any, x2: Any, dim: int = 1, eps: float = 1e-8) -> Any:
         >>> F.cosine_similarity(mg.tensor([[3.0, 4.0]]), mg.tensor([[0.0, 2.0]])).numpy().round(4)
         array([0.8], dtype=float32)
     """
-    shape = np.broadcast_shapes(tuple(x1.shape), tuple(x2.shape))
+    try:
+        shape = np.broadcast_shapes(tuple(x1.shape), tuple(x2.shape))
+    except ValueError:
+        told = _disagreement(tuple(x1.shape), tuple(x2.shape), ("x1", "x2"))
+        raise ShapeError(f"cosine_similarity: x1 has shape {tuple(x1.shape)}, x2 {tuple(x2.shape)}: {told}") from None
     directions = []
     for x in (x1, x2):
         x = x if tuple(x.shape) == shape else ops.broadcast_to(x, shape)
@@ -33,6 +39,7 @@ def cosine_similarity(x1: Any, x2: Any, dim: int = 1, eps: float = 1e-8) -> Any:
     return ops.sum(directions[0] * directions[1], dim)
 
 
+@hyperparameters
 def pairwise_distance(x1: Any, x2: Any, p: float = 2.0, eps: float = 1e-6, keepdim: bool = False) -> Any:
     """``d = ||x1 - x2 + eps||_p`` along the last axis: (N, D) and (N, D) to (N,).
 
@@ -52,6 +59,7 @@ def pairwise_distance(x1: Any, x2: Any, p: float = 2.0, eps: float = 1e-6, keepd
     return ops.vector_norm(x1 - x2 + eps, p, -1, keepdims=keepdim)
 
 
+@hyperparameters
 def pdist(input: Any, p: float = 2.0) -> Any:
     """The distances ``||x_i - x_j||_p`` of all pairs i < j: (N, D) to (N (N - 1) / 2,), row by row of the upper triangle.
 
@@ -70,6 +78,7 @@ def pdist(input: Any, p: float = 2.0) -> Any:
     return ops.vector_norm(ops.take(input, i, 0) - ops.take(input, j, 0), p, -1)
 
 
+@hyperparameters
 def triplet_margin_with_distance_loss(
     anchor: Any, positive: Any, negative: Any, *, distance_function: Callable[[Any, Any], Any] | None = None, margin: float = 1.0,
     swap: bool = False, reduction: str = "mean",
@@ -98,6 +107,8 @@ def triplet_margin_with_distance_loss(
     shapes = [tuple(x.shape) for x in (anchor, positive, negative)]
     if len({len(shape) for shape in shapes}) != 1:
         raise ShapeError(f"triplet_margin_with_distance_loss: expected as many axes in all three, got {shapes}")
+    for name, other in (("positive", positive), ("negative", negative)):
+        _pair("triplet_margin_with_distance_loss", anchor, other, names=("anchor", name))
     d = pairwise_distance if distance_function is None else distance_function
     far = d(anchor, negative)
     if swap:

@@ -6,7 +6,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from minigrad.errors import ShapeError
+from minigrad.errors import BadIndexError, ShapeError
 from minigrad.nn import functional as F  # noqa: N812
 from minigrad.nn import init
 from minigrad.nn.module import Module, Parameter, empty_parameter
@@ -42,7 +42,7 @@ class Embedding(Module):
         _freeze: bool = False, device: str | None = None, dtype: Any = None,
     ) -> None:  # fmt: skip
         if padding_idx is not None and not -num_embeddings <= padding_idx < num_embeddings:
-            raise IndexError(f"Embedding: padding_idx {padding_idx} is not one of its {num_embeddings} rows")
+            raise BadIndexError(f"Embedding: padding_idx {padding_idx} is not one of its {num_embeddings} rows")
         self.num_embeddings, self.embedding_dim = num_embeddings, embedding_dim
         self.padding_idx = None if padding_idx is None else padding_idx % num_embeddings
         self.max_norm, self.norm_type = max_norm, norm_type

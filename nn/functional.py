@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from minigrad import backend, ops, random, tracing
-from minigrad.errors import DtypeError, ShapeError
+from minigrad.errors import BadIndexError, DtypeError, ShapeError
 from minigrad.modes import no_grad
 from minigrad.nn.ctc import ctc_loss
 from minigrad.nn.distance import cosine_similarity, pairwise_distance, pdist, triplet_margin_with_distance_loss
@@ -46,6 +46,7 @@ from minigrad.nn.losses import (
     triplet_margin_loss,
 )
 from minigrad.nn.multilabel import multilabel_margin_loss, multilabel_soft_margin_loss
+from minigrad.nn.numbers import hyperparameters
 from minigrad.nn.resample import interpolate
 from minigrad.nn.windows import (
     adaptive_max_pool1d,
@@ -81,6 +82,7 @@ from minigrad.ops import (
     tanh,
     unfold,
 )
+from minigrad.ops.channels import affine, moments
 from minigrad.tensor import Tensor, asarray
 
 __all__ = [
@@ -222,6 +224,8 @@ def linear(input: Any, weight: Any, bias: Any = None) -> Any:
         (2, 4)
     """
     if weight.ndim == 2:
+        if bias is not None and bias.shape != weight.shape[:1] and bias.size != 1:
+            _fits("linear", tuple(weight.shape[:1]), f"output (axis 0 of the weight's {tuple(weight.shape)})", bias=bias)
         return fused.linear(input, weight, bias)
     y = ops.matmul(input, ops.transpose(weight))
     return y if bias is None else y + bias
@@ -240,6 +244,7 @@ def bilinear(input1: Any, input2: Any, weight: Any, bias: Any = None) -> Any:
     return y if bias is None else y + bias
 
 
+@hyperparameters
 def embedding(
     input: Any, weight: Any, padding_idx: int | None = None, max_norm: float | None = None, norm_type: float = 2.0,
     scale_grad_by_freq: bool = False, sparse: bool = False,
@@ -269,7 +274,7 @@ def embedding(
     index = asarray(input).detach() if not isinstance(input, Tensor) else input
     rows = weight.shape[0]
     if index.dtype.kind in "iu" and index.size and not 0 <= int(index._data.min()) <= int(index._data.max()) < rows:
-        raise IndexError(
+        raise BadIndexError(
             f"embedding: row numbers go from {int(index._data.min())} to {int(index._data.max())}, but the table has {rows} rows: "
             f"expected 0 to {rows - 1}"
         )
@@ -293,6 +298,7 @@ def _shorten(weight: Tensor, used: Any, max_norm: float, norm_type: float) -> No
     weight._data = table
 
 
+@hyperparameters
 def embedding_bag(
     input: Any, weight: Any, offsets: Any = None, max_norm: float | None = None, norm_type: float = 2.0,
     scale_grad_by_freq: bool = False, mode: str = "mean", sparse: bool = False, per_sample_weights: Any = None,
@@ -390,6 +396,7 @@ def flatten(input: Any, start_dim: int = 0, end_dim: int = -1) -> Any:
 # ---- activations ---------------------------------------------------------------------------------------------------------
 
 
+@hyperparameters
 def leaky_relu(input: Any, negative_slope: float = 0.01, inplace: bool = False) -> Any:
     """``y = x if x > 0, else slope * x`` (notes 001; there with slope 0.1). Kink: at 0 the gradient is the slope."""
     return ops.where(input > 0, input, negative_slope * input)
@@ -413,26 +420,31 @@ def relu6(input: Any, inplace: bool = False) -> Any:
     return hardtanh(input, 0.0, 6.0)
 
 
+@hyperparameters
 def hardtanh(input: Any, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False) -> Any:
     """``y = min(max(x, low), high)``. Kinks: the gradient is 0 at both, as PyTorch's (not its clamp's)."""
     return ops.where(input <= min_val, min_val, ops.where(input >= max_val, max_val, input))
 
 
+@hyperparameters
 def threshold(input: Any, threshold: float, value: float, inplace: bool = False) -> Any:
     """``y = x if x > threshold, else value``."""
     return ops.where(input > threshold, input, value)
 
 
+@hyperparameters
 def elu(input: Any, alpha: float = 1.0, inplace: bool = False) -> Any:
     """``y = x if x > 0, else alpha (exp(x) - 1)``: Clevert et al. 2016."""
     return ops.where(input > 0, input, alpha * ops.expm1(ops.clip(input, None, 0)))
 
 
+@hyperparameters
 def celu(input: Any, alpha: float = 1.0, inplace: bool = False) -> Any:
     """``y = x if x > 0, else alpha (exp(x / alpha) - 1)``, whose slope is continuous at 0 for every alpha."""
     return ops.where(input > 0, input, alpha * ops.expm1(ops.clip(input, None, 0) / alpha))
 
 
+@hyperparameters
 def rrelu(
     input: Any, lower: float = 1 / 8, upper: float = 1 / 3, training: bool = False, inplace: bool = False,
     generator: Generator = None,
@@ -493,6 +505,7 @@ def silu(input: Any, inplace: bool = False) -> Any:
     return fused.silu(input)
 
 
+@hyperparameters
 def swish(input: Any, beta: float = 1.0) -> Any:
     """``y = x sigmoid(beta x)``: Ramachandran et al. 2017; with beta = 1 it is :func:`silu`."""
     return input * ops.sigmoid(beta * input)
@@ -503,6 +516,7 @@ def mish(input: Any, inplace: bool = False) -> Any:
     return input * ops.tanh(ops.softplus(input))
 
 
+@hyperparameters
 def softplus(input: Any, beta: float = 1.0, threshold: float = 20.0) -> Any:
     """``y = log(1 + exp(beta x)) / beta``, and x itself where beta x > threshold. Its derivative is sigmoid(beta x) (notes 001)."""
     return ops.where(beta * input > threshold, input, ops.softplus(beta * input) / beta)
@@ -528,11 +542,13 @@ def tanhshrink(input: Any) -> Any:
     return input - ops.tanh(input)
 
 
+@hyperparameters
 def softshrink(input: Any, lambd: float = 0.5) -> Any:
     """``y = x`` moved towards 0 by lambd, and 0 within lambd of it: the proximal step of an L1 penalty."""
     return ops.where(input > lambd, input - lambd, ops.where(input < -lambd, input + lambd, 0 * input))
 
 
+@hyperparameters
 def hardshrink(input: Any, lambd: float = 0.5) -> Any:
     """``y = x``, and 0 within lambd of 0."""
     return ops.where((input > lambd) | (input < -lambd), input, 0 * input)
@@ -543,6 +559,7 @@ def logsigmoid(input: Any) -> Any:
     return -ops.softplus(-input)
 
 
+@hyperparameters
 def softmax(input: Any, dim: int = -1, dtype: Any = None, temperature: float = 1.0) -> Any:
     """y_i = exp(x_i / T) / sum_j exp(x_j / T) along ``dim`` (the last axis; PyTorch guesses one and warns)."""
     return ops.softmax(input if dtype is None else ops.astype(input, dtype), dim, temperature)
@@ -553,11 +570,13 @@ def softmin(input: Any, dim: int = -1, dtype: Any = None) -> Any:
     return softmax(-input, dim, dtype)
 
 
+@hyperparameters
 def log_softmax(input: Any, dim: int = -1, dtype: Any = None, temperature: float = 1.0) -> Any:
     """log(softmax(x)), accurate where softmax underflows."""
     return ops.log_softmax(input if dtype is None else ops.astype(input, dtype), dim, temperature)
 
 
+@hyperparameters
 def gumbel_softmax(
     logits: Any, tau: float = 1.0, hard: bool = False, dim: int = -1, *, generator: Generator = None
 ) -> Any:  # fmt: skip
@@ -620,6 +639,7 @@ def maxout(input: Any, num_pieces: int, dim: int = -1) -> Any:
     return ops.max(grouped, axis=axis + 1)
 
 
+@hyperparameters
 def hard_limiter(input: Any, low: float = 0.0, high: float = 1.0) -> Any:
     """``y = high if x >= 0, else low``: the perceptron's output. It has no gradient; the perceptron has its own learning rule."""
     return low + (high - low) * ops.astype(input >= 0, input.dtype)
@@ -634,6 +654,7 @@ def _parts(x: Any, n: int, dim: int, op: str) -> Any:
 # ---- noise ---------------------------------------------------------------------------------------------------------------
 
 
+@hyperparameters
 def dropout(input: Any, p: float = 0.5, training: bool = True, inplace: bool = False, generator: Generator = None) -> Any:
     """``y = x m / (1 - p)``, where each m is 0 with probability p, else 1: the mean stays as it is, so a test changes nothing.
 
@@ -676,16 +697,19 @@ def _drop(
     return dropped(x, mask, p)
 
 
+@hyperparameters
 def dropout1d(input: Any, p: float = 0.5, training: bool = True, inplace: bool = False, generator: Generator = None) -> Any:
     """:func:`dropout2d` for (N, C, L)."""
     return _drop(input, p, training, _channels(input, "dropout1d"), generator, "dropout1d")
 
 
+@hyperparameters
 def dropout2d(input: Any, p: float = 0.5, training: bool = True, inplace: bool = False, generator: Generator = None) -> Any:
     """Dropout of whole channels of (N, C, H, W), whose neighbouring pixels say much the same: Tompson et al. 2015."""
     return _drop(input, p, training, _channels(input, "dropout2d"), generator, "dropout2d")
 
 
+@hyperparameters
 def dropout3d(input: Any, p: float = 0.5, training: bool = True, inplace: bool = False, generator: Generator = None) -> Any:
     """:func:`dropout2d` for (N, C, D, H, W)."""
     return _drop(input, p, training, _channels(input, "dropout3d"), generator, "dropout3d")
@@ -701,6 +725,7 @@ ALPHA_PRIME = -SELU_ALPHA * SELU_SCALE
 """What selu tends to far to the left: alpha dropout puts it where it drops."""
 
 
+@hyperparameters
 def alpha_dropout(
     input: Any, p: float = 0.5, training: bool = False, inplace: bool = False, generator: Generator = None
 ) -> Any:
@@ -721,6 +746,7 @@ def alpha_dropout(
     return _drop(input, p, training, input.shape, generator, "alpha_dropout", _towards_alpha)
 
 
+@hyperparameters
 def feature_alpha_dropout(
     input: Any, p: float = 0.5, training: bool = False, inplace: bool = False, generator: Generator = None
 ) -> Any:
@@ -734,6 +760,7 @@ def _towards_alpha(x: Any, mask: Any, p: float) -> Any:
     return x * (a * mask) + a * ALPHA_PRIME * (1 - mask - p)
 
 
+@hyperparameters
 def gaussian_noise(input: Any, std: float = 0.1, training: bool = True, generator: Generator = None) -> Any:
     """``y = x + std e`` with e ~ N(0, 1) while training: noise on inputs, as a regulariser (Bishop 1995; notes 001)."""
     if not training or std == 0:
@@ -758,6 +785,7 @@ def _moments(x: Any, axes: tuple[int, ...]) -> tuple[Any, Any, Any]:
     return mean, centred, ops.mean(centred * centred, axes, keepdims=True)
 
 
+@hyperparameters
 def batch_norm(
     input: Any, running_mean: Tensor | None, running_var: Tensor | None, weight: Any = None, bias: Any = None,
     training: bool = False, momentum: float = 0.1, eps: float = 1e-5,
@@ -771,24 +799,35 @@ def batch_norm(
     Raises:
         ShapeError: if a batch in training has one value per channel, which is its own mean.
     """
-    shape = (1, -1, *(1,) * (input.ndim - 2))
+    if input.ndim < 2:
+        raise ShapeError(f"batch_norm: expected an input (N, C, ...), got shape {tuple(input.shape)}")
+    _fits(
+        "batch_norm", (input.shape[1],), f"channel (axis 1 of the input's {tuple(input.shape)})", running_mean=running_mean,
+        running_var=running_var, weight=weight, bias=bias,
+    )  # fmt: skip
     if training:
-        axes = (0, *range(2, input.ndim))
-        count = math.prod(input.shape[k] for k in axes)
+        count = input.size // max(1, input.shape[1])
         if count <= 1:
             raise ShapeError(
                 f"batch_norm: one value per channel (shape {tuple(input.shape)}) is its own mean: expected a larger batch, or eval()"
             )
-        mean, centred, var = _moments(input, axes)
+        measured = moments(input)
+        mean, var = measured[0], measured[1]
         if running_mean is not None and running_var is not None:
             _follow(running_mean, mean, momentum)
             _follow(running_var, var * (count / (count - 1)), momentum)
     elif running_mean is None or running_var is None:
         raise ValueError("batch_norm: running_mean and running_var are needed when training is False")
     else:
-        centred, var = input - running_mean.reshape(shape), running_var.reshape(shape)
-    weight, bias = (v if v is None else v.reshape(shape) for v in (weight, bias))
-    return _scaled(centred, var, weight, bias, eps)
+        mean, var = running_mean, running_var
+    return affine(input, (1 if weight is None else weight) / ops.sqrt(var + eps), mean, bias)
+
+
+def _fits(op: str, shape: tuple[int, ...], what: str, **given: Any) -> None:
+    """Raise unless each of ``given`` has ``shape``: one number per ``what``."""
+    for name, value in given.items():
+        if value is not None and tuple(value.shape) != shape:
+            raise ShapeError(f"{op}: {name} has shape {tuple(value.shape)}: expected {shape}, one number per {what}")
 
 
 def _follow(running: Tensor, measured: Any, momentum: float) -> None:
@@ -797,6 +836,7 @@ def _follow(running: Tensor, measured: Any, momentum: float) -> None:
         running += ops.astype(momentum * (measured.reshape(running.shape) - running), running.dtype)
 
 
+@hyperparameters
 def instance_norm(
     input: Any, running_mean: Tensor | None = None, running_var: Tensor | None = None, weight: Any = None, bias: Any = None,
     use_input_stats: bool = True, momentum: float = 0.1, eps: float = 1e-5,
@@ -826,6 +866,7 @@ def instance_norm(
     return _scaled(centred, var, weight, bias, eps)
 
 
+@hyperparameters
 def group_norm(input: Any, num_groups: int, weight: Any = None, bias: Any = None, eps: float = 1e-5) -> Any:
     """Groups of C / num_groups channels of (N, C, ...), each by its own mean and variance: Wu & He 2018.
 
@@ -835,6 +876,7 @@ def group_norm(input: Any, num_groups: int, weight: Any = None, bias: Any = None
     if input.ndim < 2 or input.shape[1] % num_groups:
         raise ShapeError(f"group_norm: axis 1 of shape {tuple(input.shape)} does not divide into {num_groups} groups")
     n, c, *rest = input.shape
+    _fits("group_norm", (c,), f"channel (axis 1 of the input's {tuple(input.shape)})", weight=weight, bias=bias)
     grouped = input.reshape((n, num_groups, c // num_groups * math.prod(rest)))
     _, centred, var = _moments(grouped, (2,))
     y = _scaled(centred, var, None, None, eps).reshape((n, c, *rest))
@@ -843,6 +885,7 @@ def group_norm(input: Any, num_groups: int, weight: Any = None, bias: Any = None
     return y if bias is None else y + bias.reshape(shape)
 
 
+@hyperparameters
 def layer_norm(
     input: Any, normalized_shape: Sequence[int] | int, weight: Any = None, bias: Any = None, eps: float = 1e-5
 ) -> Any:
@@ -852,12 +895,14 @@ def layer_norm(
         ShapeError: if the input's last axes have another shape.
     """
     axes = _last(input, normalized_shape, "layer_norm")
+    _fits("layer_norm", tuple(input.shape[axes[0] :]), "element of normalized_shape", weight=weight, bias=bias)
     if len(axes) == 1 and input.shape[-1]:
         return fused.layer_norm(input, weight, bias, eps)
     _, centred, var = _moments(input, axes)
     return _scaled(centred, var, weight, bias, eps)
 
 
+@hyperparameters
 def rms_norm(input: Any, normalized_shape: Sequence[int] | int, weight: Any = None, eps: float | None = None) -> Any:
     """``y = weight x / sqrt(mean(x**2) + eps)`` over the last axes: Zhang & Sennrich 2019. ``eps`` None is that of the dtype.
 
@@ -865,6 +910,7 @@ def rms_norm(input: Any, normalized_shape: Sequence[int] | int, weight: Any = No
         ShapeError: if the input's last axes have another shape.
     """
     axes = _last(input, normalized_shape, "rms_norm")
+    _fits("rms_norm", tuple(input.shape[axes[0] :]), "element of normalized_shape", weight=weight)
     eps = float(np.finfo(input.dtype).eps) if eps is None else eps
     if len(axes) == 1 and input.shape[-1]:
         return fused.rms_norm(input, weight, eps)
@@ -879,6 +925,7 @@ def _last(x: Any, normalized_shape: Sequence[int] | int, op: str) -> tuple[int, 
     return tuple(range(-len(shape), 0))
 
 
+@hyperparameters
 def local_response_norm(input: Any, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0) -> Any:
     """y_c = x_c / (k + alpha/size sum of x_j**2 over the ``size`` channels j around c)**beta: AlexNet's (notes 001).
 
@@ -898,6 +945,7 @@ def local_response_norm(input: Any, size: int, alpha: float = 1e-4, beta: float 
     return input / (k + (alpha / size) * total) ** beta
 
 
+@hyperparameters
 def normalize(input: Any, p: float = 2.0, dim: int | tuple[int, ...] = 1, eps: float = 1e-12) -> Any:
     """``y = x / max(||x||_p, eps)`` along ``dim``."""
     return input / ops.clip(ops.vector_norm(input, p, dim, keepdims=True), eps)
@@ -908,6 +956,7 @@ def normalize(input: Any, p: float = 2.0, dim: int | tuple[int, ...] = 1, eps: f
 _MODES = {"reflect": "reflect", "replicate": "edge", "circular": "wrap"}
 
 
+@hyperparameters
 def pad(input: Any, pad: Sequence[int], mode: str = "constant", value: float | None = None) -> Any:
     """A border: ``pad`` is (left, right) of the last axis, then (top, bottom) of the one before, ... Negative numbers cut.
 
@@ -1001,6 +1050,7 @@ def channel_shuffle(input: Any, groups: int) -> Any:
 # ---- attention -----------------------------------------------------------------------------------------------------------
 
 
+@hyperparameters
 def scaled_dot_product_attention(
     query: Any, key: Any, value: Any, attn_mask: Any = None, dropout_p: float = 0.0, is_causal: bool = False,
     scale: float | None = None, enable_gqa: bool = False,

@@ -15,15 +15,19 @@ from typing import Any
 
 import numpy as np
 
-from minigrad import backend, naming, ops, tracing
-from minigrad.errors import DtypeError, ShapeError
+from minigrad import backend, halves, naming, ops, tracing
+from minigrad.errors import BadIndexError, DtypeError, ShapeError
+from minigrad.modes import is_strict
 from minigrad.nn.module import Module
+from minigrad.nn.numbers import hyperparameters
 from minigrad.ops.fused import softmax_cross_entropy
 from minigrad.tensor import Tensor, asarray, wrap
 from minigrad.transforms import gradients
 
 EPS = float(np.float32(1e-12))
 """PyTorch's 1e-12, which is a float32 number there whatever the dtype."""
+HALF_EPS = float(np.finfo(np.float16).smallest_normal)
+"""In float16 1e-12 is 0, and a slope of 1e12 inf."""
 
 # ---- what they share -----------------------------------------------------------------------------------------------------
 
@@ -77,23 +81,59 @@ def _still(x: Any) -> Any:
     return wrap(x._data) if isinstance(x, Tensor) else x
 
 
+_AXES = ("batch", "feature"), ("batch", "channel", "length"), ("batch", "channel", "height", "width"), ("batch", "channel", "depth", "height", "width")  # fmt: skip
+"""What the axes of a loss's operands usually are, by how many there are (a vector is a batch of numbers)."""
+
+
+def _axis(shape: tuple[int, ...], k: int) -> str:
+    """What axis ``k`` of a shape is called."""
+    names = next(
+        (names for names in _AXES if len(names) == len(shape)), ("batch", *(f"axis {i}" for i in range(1, len(shape))))
+    )
+    return names[k]
+
+
+def _called(x: Any, name: str) -> str:
+    """The argument, and the user's variable behind it where that is another word."""
+    own = isinstance(x, Tensor) and (x.name or naming.variables(lambda value: 0 if value is x else None).get(0))
+    return f"{name} ('{own}')" if own and own != name else name
+
+
+def _disagreement(want: tuple[int, ...], have: tuple[int, ...], names: tuple[str, str]) -> str:
+    """The first axis, from the right as broadcasting goes, in which two shapes differ, with its name in each."""
+    for k in range(-1, -max(len(want), len(have)) - 1, -1):
+        sizes = [(name, shape) for name, shape in zip(names, (want, have)) if len(shape) >= -k]
+        if len(sizes) == 1:
+            (name, shape), other = sizes[0], names[len(want) > len(have)]
+            return f"The {other} lacks axis {k}, which is {_axis(shape, k)} (size {shape[k]}) in {name}"
+        if sizes[0][1][k] != sizes[1][1][k]:
+            told = [f"{_axis(shape, k)} (size {shape[k]}) in {name}" for name, shape in sizes]
+            return f"Axis {k} is {' and '.join(told)}"
+    return "no axis differs"
+
+
 def _pair(
     op: str, input: Any, target: Any, equal: bool = False, names: tuple[str, str] = ("input", "target")
 ) -> tuple[Any, Any]:
-    """Both as arrays. Shapes that differ are an error if they should be ``equal``, and else a warning: it is seldom meant."""
+    """Both as arrays. Shapes that differ are an error if they should be ``equal``, and else a warning: it is seldom meant.
+
+    Inside :class:`minigrad.strict` it is an error too.
+    """
     input = _array(input)
+    called = target
     target = _like(target, input)
     have, want = tuple(target.shape), tuple(input.shape)
     if have == want or (have == () and not equal):
         return input, target
-    told = f"{op}: {names[0]} has shape {want}, {names[1]} {have}"
+    told = f"{op}: {_called(input, names[0])} has shape {want}, {_called(called, names[1])} {have}"
+    where = _disagreement(want, have, names)
     fix = f"pass {names[1]}.reshape({want})" if target.size == input.size else "give them one shape"
     if equal:
-        raise ShapeError(f"{told}: expected equal shapes; {fix}")
+        raise ShapeError(f"{told}: expected equal shapes; {fix}. {where}.")
     try:
         out = np.broadcast_shapes(want, have)
     except ValueError:
-        raise ShapeError(f"{told}, and these do not broadcast; {fix}") from None
+        raise ShapeError(f"{told}, and these do not broadcast; {fix}. {where}.") from None
     if target.size != input.size:
         fix = "if that is meant, say so with mg.broadcast_to"
     largest = max(input.size, target.size)
@@ -101,10 +141,12 @@ def _pair(
         effect = f"they broadcast to {out}, so every loss but {largest} is of two elements that do not belong together"
     else:
         effect = f"the smaller one is repeated to {out}"
+    if is_strict():
+        raise ShapeError(f"{told}: {effect}, which strict mode refuses; {fix}. {where}.")
     frame, level = sys._getframe(), 1
     while frame.f_back is not None and naming.ours(frame):
         frame, level = frame.f_back, level + 1
-    warnings.warn(f"{told}: {effect}; {fix}", UserWarning, stacklevel=level)
+    warnings.warn(f"{told}: {effect}; {fix}. {where}.", UserWarning, stacklevel=level)
     return input, target
 
 
@@ -125,8 +167,8 @@ def _classes(op: str, input: Any, target: Any, ignore_index: int | None = None) 
     want = (*input.shape[:axis], *input.shape[axis + 1 :])
     if raw.shape != want:
         raise ShapeError(
-            f"{op}: input has shape {tuple(input.shape)}, so {count} classes in axis {axis}: expected a target of shape {want}, "
-            f"got {raw.shape}"
+            f"{op}: {_called(input, 'input')} has shape {tuple(input.shape)}, so {count} classes in axis {axis}: "
+            f"expected a target of shape {want}, got {raw.shape}: {_misfit(want, raw.shape, input)}"
         )
     if isinstance(input, Tensor):
         raw = backend.to_device(raw, input.device)
@@ -136,7 +178,7 @@ def _classes(op: str, input: Any, target: Any, ignore_index: int | None = None) 
         raw = raw * valid
     if raw.size and not 0 <= int(raw.min()) <= int(raw.max()) < count:
         ignored = "" if ignore_index is None else f", or ignore_index {ignore_index}"
-        raise IndexError(
+        raise BadIndexError(
             f"{op}: class numbers go from {int(raw.min())} to {int(raw.max())}, but input of shape {tuple(input.shape)} has "
             f"{count} classes: expected 0 to {count - 1}{ignored}"
         )
@@ -144,6 +186,18 @@ def _classes(op: str, input: Any, target: Any, ignore_index: int | None = None) 
         valid = None if valid is None else ops.not_equal(target, ignore_index)
         return asarray(target) if valid is None else ops.multiply(target, valid), valid
     return raw, valid
+
+
+def _misfit(want: tuple[int, ...], have: tuple[int, ...], input: Any) -> str:
+    """What is wrong with the shape of class numbers."""
+    if have == tuple(input.shape):
+        return "it still has the class axis: take target.argmax(axis=...) of one-hot rows, or pass probabilities as floats"
+    if len(have) == len(want) + 1 and 1 in have and tuple(n for n in have if n != 1) == tuple(n for n in want if n != 1):
+        return f"it has an axis of size 1 too many: pass target.reshape({want})"
+    if len(have) == len(want):
+        k = next(k for k, (n, m) in enumerate(zip(want, have)) if n != m)
+        return f"axis {k} ({'batch' if k == 0 else 'position'}) has size {want[k]} in input and {have[k]} in target"
+    return f"expected {len(want)} axes, got {len(have)}"
 
 
 def _of_class(x: Any, index: Any) -> Any:
@@ -209,6 +263,7 @@ def l1_loss(input: Any, target: Any, *, reduction: str = "mean", weight: Any = N
     return _elementwise("l1_loss", ops.abs(input - target), input, weight, reduction)
 
 
+@hyperparameters
 def huber_loss(input: Any, target: Any, reduction: str = "mean", delta: float = 1.0, weight: Any = None) -> Any:
     """``L = d**2 / 2 if |d| < delta, else delta (|d| - delta/2)``, with d = x - t: Huber 1964.
 
@@ -237,6 +292,7 @@ def huber_loss(input: Any, target: Any, reduction: str = "mean", delta: float = 
     return _elementwise("huber_loss", loss, input, weight, reduction, plain_mean=True)
 
 
+@hyperparameters
 def smooth_l1_loss(input: Any, target: Any, *, reduction: str = "mean", beta: float = 1.0) -> Any:
     """``L = d**2 / (2 beta) if |d| < beta, else |d| - beta/2``, with d = x - t: Girshick 2015 (huber_loss / beta).
 
@@ -258,6 +314,7 @@ def smooth_l1_loss(input: Any, target: Any, *, reduction: str = "mean", beta: fl
     return _reduce(loss, reduction, "smooth_l1_loss")
 
 
+@hyperparameters
 def poisson_nll_loss(
     input: Any, target: Any, log_input: bool = True, full: bool = False, *, eps: float = 1e-8, reduction: str = "mean"
 ) -> Any:
@@ -285,6 +342,7 @@ def poisson_nll_loss(
     return _reduce(loss, reduction, "poisson_nll_loss")
 
 
+@hyperparameters
 def gaussian_nll_loss(input: Any, target: Any, var: Any, full: bool = False, eps: float = 1e-6, reduction: str = "mean") -> Any:
     """``L = (log v + (x - t)**2 / v) / 2``: -log p(t) of N(x, v), without log(2 pi) / 2: Nix & Weigend 1994.
 
@@ -335,10 +393,11 @@ def _log_at_least(p: Any, x: Any, log: Any) -> Any:
         x: what ``log`` takes.
         log: gives log p from x accurately.
     """
-    tiny = p < 1e-12
+    bound, eps = (HALF_EPS, HALF_EPS) if p.dtype == np.float16 else (1e-12, EPS)
+    tiny = p < bound
     held = _still(p)
-    low = ops.maximum(ops.log(ops.where(held == 0, 1e-44, held)), -100)
-    return ops.where(tiny, ops.where(held == 0, -100, low) + (p - held) / EPS, log(ops.where(tiny, 0.5, x)))
+    low = ops.maximum(ops.log(ops.where(held == 0, 1, held)), -100)
+    return ops.where(tiny, ops.where(held == 0, -100, low) + (p - held) / eps, log(ops.where(tiny, 0.5, x)))
 
 
 def binary_cross_entropy(input: Any, target: Any, weight: Any = None, *, reduction: str = "mean") -> Any:
@@ -452,6 +511,7 @@ def _nll(
     return _weighted_mean(ops.sum(loss), ops.sum(share if valid is None else ops.where(valid, share, 0)))
 
 
+@hyperparameters
 def cross_entropy(
     input: Any, target: Any, weight: Any = None, *, ignore_index: int = -100, reduction: str = "mean", label_smoothing: float = 0.0
 ) -> Any:  # fmt: skip
@@ -487,7 +547,7 @@ def cross_entropy(
         raise ShapeError("cross_entropy: input has shape (): expected (C,), (N, C) or (N, C, ...)")
     target = _array(target)
     axis = _class_axis(input)
-    numbers = target.dtype.kind not in "fc" or tuple(target.shape) != tuple(input.shape)
+    numbers = halves.kind(target.dtype) not in "fc" or tuple(target.shape) != tuple(input.shape)
     if numbers and not label_smoothing and axis == input.ndim - 1:
         index, valid = _classes("cross_entropy", input, target, ignore_index)
         loss = softmax_cross_entropy(input, index)
@@ -538,6 +598,7 @@ def kl_div(input: Any, target: Any, *, reduction: str = "mean", log_target: bool
 # ---- classification by margins -------------------------------------------------------------------------------------------
 
 
+@hyperparameters
 def hinge_loss(input: Any, target: Any, margin: float = 1.0, reduction: str = "mean") -> Any:
     """``L = max(0, margin - y f)``, with y = -1 or 1: the support vector machine's (Cortes & Vapnik 1995; notes 001).
 
@@ -563,6 +624,7 @@ def _signs(op: str, target: Any) -> None:
         raise ValueError(f"{op}: target has elements other than -1 and 1; from 0 and 1, pass 2 * target - 1")
 
 
+@hyperparameters
 def multi_margin_loss(
     input: Any, target: Any, p: int = 1, margin: float = 1.0, weight: Any = None, *, reduction: str = "mean"
 ) -> Any:
@@ -592,6 +654,7 @@ def multi_margin_loss(
     return _reduce(loss, reduction, "multi_margin_loss")
 
 
+@hyperparameters
 def multiclass_hinge_loss(input: Any, target: Any, margin: float = 1.0, reduction: str = "mean") -> Any:
     """L_n = sum over j != y of max(0, margin + a_j - a_y): Weston & Watkins 1999, as in the notes (001).
 
@@ -635,6 +698,7 @@ def soft_margin_loss(input: Any, target: Any, *, reduction: str = "mean") -> Any
     return _reduce(ops.softplus(-target * input), reduction, "soft_margin_loss")
 
 
+@hyperparameters
 def hinge_embedding_loss(input: Any, target: Any, margin: float = 1.0, *, reduction: str = "mean") -> Any:
     """``L = x if y = 1, max(0, margin - x) if y = -1``, for a distance x between two things that are alike or not.
 
@@ -654,6 +718,7 @@ def _alike(op: str, target: Any, alike: Any, different: Any) -> Any:
     return ops.where(_still(target) == 1, alike, different)
 
 
+@hyperparameters
 def margin_ranking_loss(input1: Any, input2: Any, target: Any, margin: float = 0.0, *, reduction: str = "mean") -> Any:
     """``L = max(0, margin - y (x1 - x2))``: with y = 1, x1 should be ranked above x2, with y = -1 below.
 
@@ -668,6 +733,7 @@ def margin_ranking_loss(input1: Any, input2: Any, target: Any, margin: float = 0
     return _reduce(ops.clip(margin - target * difference, 0, None), reduction, "margin_ranking_loss")
 
 
+@hyperparameters
 def cosine_embedding_loss(input1: Any, input2: Any, target: Any, margin: float = 0.0, *, reduction: str = "mean") -> Any:
     """``L = 1 - cos(x1, x2) if y = 1, max(0, cos(x1, x2) - margin) if y = -1``.
 
@@ -704,6 +770,7 @@ def cosine_embedding_loss(input1: Any, input2: Any, target: Any, margin: float =
     return _reduce(loss, reduction, "cosine_embedding_loss")
 
 
+@hyperparameters
 def triplet_margin_loss(
     anchor: Any, positive: Any, negative: Any, margin: float = 1.0, p: float = 2.0, eps: float = 1e-6, swap: bool = False,
     *, reduction: str = "mean",
@@ -767,12 +834,14 @@ def gaussian_kl(mu: Any, logvar: Any, mu2: Any = 0.0, logvar2: Any = 0.0, *, red
         2.5
     """
     mu, logvar = _pair("gaussian_kl", mu, logvar, names=("mu", "logvar"))
-    mu2, logvar2 = _like(mu2, mu), _like(logvar2, mu)
+    mu, mu2 = _pair("gaussian_kl", mu, mu2, names=("mu", "mu2"))
+    mu, logvar2 = _pair("gaussian_kl", mu, logvar2, names=("mu", "logvar2"))
     ratio = logvar - logvar2
     each = 0.5 * (ops.expm1(ratio) - ratio + ops.square(mu - mu2) * ops.exp(-logvar2))
     return _reduce(ops.sum(each, -1) if each.ndim else each, reduction, "gaussian_kl")
 
 
+@hyperparameters
 def elbo(log_likelihood: Any, mu: Any, logvar: Any, beta: float = 1.0, *, reduction: str = "mean") -> Any:
     """``ELBO = log p(x|z) - beta KL(N(mu, exp logvar) || N(0, 1))``: a lower bound of log p(x), so minimise ``-elbo(...)``.
 
@@ -875,6 +944,7 @@ def l2_penalty(parameters: Any, toward: Any = None) -> Any:
     return _total((ops.sum(ops.square(d)) for d in _differences("l2_penalty", parameters, toward)), "l2_penalty")
 
 
+@hyperparameters
 def elastic_net(parameters: Any, l1: float, l2: float, toward: Any = None) -> Any:
     """``l1 sum |w - b| + l2 sum (w - b)**2``: Zou & Hastie 2005. Args are those of :func:`l1_penalty`.
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
 
-from minigrad import backend, tracing
+from minigrad import backend, halves, tracing
 from minigrad.errors import DtypeError, MinigradError, ShapeError
 from minigrad.graph import TRACE, leaf, recording
 from minigrad.nn.backward_hooks import Watch
@@ -45,7 +45,7 @@ class Parameter(Tensor):
     @classmethod
     def around(cls, array: Any, requires_grad: bool = True, name: str | None = None) -> Self:
         """A parameter that owns ``array``, which nobody else holds: not copied."""
-        if requires_grad and array.dtype.kind not in "fc":
+        if requires_grad and halves.kind(array.dtype) not in "fc":
             raise DtypeError(
                 f"Parameter: dtype {array.dtype} has no gradient: pass floating values, or requires_grad=False, "
                 f"or keep constants with register_buffer"
@@ -218,7 +218,8 @@ class Module:
                     f"{type(self).__name__}.{name} is a buffer: expected a Tensor or None, got {type(value).__name__}; "
                     f"wrap it with mg.tensor(...)"
                 )
-        object.__setattr__(self, name, value)
+        # A hyperparameter of NumPy's, np.float64(1e-5), would make a float32 graph float64; a Python number does not.
+        object.__setattr__(self, name, value.item() if isinstance(value, np.generic) else value)
 
     def _relabel(self, label: str) -> None:
         named = _Label(label)
@@ -457,11 +458,11 @@ class Module:
             else:
                 dtype = target
         kind = None if dtype is None else np.dtype(dtype)
-        if kind is not None and kind.kind not in "fc":
+        if kind is not None and halves.kind(kind) not in "fc":
             raise DtypeError(f"to: expected a floating dtype for parameters, got {kind}")
         for value in (*self.parameters(), *self.buffers()):
             array = value._data
-            if kind is not None and array.dtype.kind in "fc":
+            if kind is not None and halves.kind(array.dtype) in "fc":
                 array = array.astype(kind, copy=False)
             _replace(value, array if device is None else backend.to_device(array, device))
         return self

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from minigrad import ops
-from minigrad.errors import DtypeError, ShapeError
-from minigrad.nn.losses import _array, _pair, _reduce, _still, _weight
+from minigrad.errors import BadIndexError, DtypeError, ShapeError
+from minigrad.nn.losses import _array, _pair, _reduce, _still, _times
 from minigrad.nn.module import Module
 from minigrad.tensor import Tensor, asarray
 
@@ -45,7 +45,7 @@ def multilabel_margin_loss(input: Any, target: Any, *, reduction: str = "mean") 
     listed = ops.cumulative_sum(ops.astype(t < 0, "int64"), axis=1) == 0
     t = ops.where(listed, t, 0)
     if t.size and int(_still(ops.max(t))) >= count:
-        raise IndexError(
+        raise BadIndexError(
             f"{op}: class number {int(_still(ops.max(t)))}, but there are {count} classes: expected 0 to {count - 1}"
         )
     true = ops.any((ops.expand_dims(t, axis=2) == np.arange(count)) & ops.expand_dims(listed, axis=2), axis=1)
@@ -77,7 +77,7 @@ def multilabel_soft_margin_loss(input: Any, target: Any, weight: Any = None, *, 
     input, target = _pair(op, input, target, equal=True)
     loss = target * ops.softplus(-input) + (1 - target) * ops.softplus(input)
     if weight is not None:
-        loss = loss * _weight(weight, input)
+        loss = _times(op, loss, weight)
     return _reduce(ops.mean(loss, -1), reduction, op)
 
 

@@ -1,7 +1,8 @@
 """Recurrent networks: RNN, LSTM and GRU, their cells, variable lengths, and truncated backpropagation through time.
 
-The three recurrences are the three functions below. Going back through time is the backward pass of the graph that a loop over
-the steps records: there is no other code for it (notes 001, "Recurrent Neural Networks").
+The recurrences are functions of minigrad/ops/recurrent.py. A layer is one operation for each direction; where somebody looks on
+(``mg.inspect()``), and for the forms that have no such operation, it records every step, and going back through time is the backward
+pass of that graph (notes 001, "Recurrent Neural Networks").
 """
 
 from __future__ import annotations
@@ -15,53 +16,17 @@ import numpy as np
 from minigrad import backend, ops
 from minigrad.creation import zeros
 from minigrad.errors import DtypeError, ShapeError
+from minigrad.graph import ALL, recording
 from minigrad.nn import functional as F  # noqa: N812
 from minigrad.nn import init
 from minigrad.nn.linear import _uses
 from minigrad.nn.module import Module, empty_parameter
-from minigrad.ops import relu, sigmoid, split, stack, tanh, unstack, where
-from minigrad.ops.fused import gru_gates, linear
+from minigrad.ops import split, stack, unstack, where
+from minigrad.ops.fused import linear
+from minigrad.ops.recurrent import OPERATIONS, STEPS, State, by_steps, through_time
 from minigrad.tensor import Tensor, asarray
 
-State = tuple[Any, ...]
-NONLINEARITIES = {"tanh": tanh, "relu": relu}
-
-# ---- one step: x holds W x + b of all gates side by side, U maps the state before to the same. A GRU's cell
-# records every gate, its layer the fused ones of minigrad/ops/fused.py ---------------------------------------------------------------------------------------
-
-
-def _rnn_step(x: Any, state: State, weights: State, nonlinearity: str) -> State:
-    (h,), (U,) = state, weights
-    return (NONLINEARITIES[nonlinearity](x + linear(h, U)),)
-
-
-def _lstm_step(x: Any, state: State, weights: State) -> State:
-    (h, c), (U, *projection) = state, weights
-    i, f, g, o = split(x + linear(h, U), 4, -1)
-    c = sigmoid(f) * c + sigmoid(i) * tanh(g)
-    h = sigmoid(o) * tanh(c)
-    return (linear(h, projection[0]) if projection else h), c
-
-
-def _gru_step(x: Any, state: State, weights: State) -> State:
-    (h,), (U, b) = state, weights
-    (x_r, x_z, x_n), (h_r, h_z, h_n) = split(x, 3, -1), split(linear(h, U, b), 3, -1)
-    r, z = sigmoid(x_r + h_r), sigmoid(x_z + h_z)
-    n = tanh(x_n + r * h_n)
-    return (n + z * (h - n),)
-
-
-def _gru_step_fused(x: Any, state: State, weights: State) -> State:
-    (h,), (U, b) = state, weights
-    return (gru_gates(x, linear(h, U, b), h),)
-
-
-def _gru_step_reset_before(x: Any, state: State, weights: State) -> State:
-    (h,), (U, U_n) = state, weights
-    (x_r, x_z, x_n), (h_r, h_z) = split(x, 3, -1), split(linear(h, U), 2, -1)
-    r, z = sigmoid(x_r + h_r), sigmoid(x_z + h_z)
-    n = tanh(x_n + linear(r * h, U_n))
-    return (n + z * (h - n),)
+NONLINEARITIES = {"tanh": "rnn", "relu": "rnn_relu"}
 
 
 # ---- what cells and layers share ---------------------------------------------------------------------------------------------
@@ -79,8 +44,9 @@ class _Recurrent(Module):
     bias: bool
     proj_size: int = 0
 
-    def _step(self, x: Any, state: State, weights: State) -> State:
-        """The state after a step, from Wx + b, the state before it, and the weights."""
+    @property
+    def _kind(self) -> str:
+        """Which recurrence of minigrad/ops/recurrent.py it is."""
         raise NotImplementedError
 
     def _take(self, sizes: dict[str, int], bias: bool) -> None:
@@ -109,20 +75,16 @@ class _Recurrent(Module):
     def _size(self, state: str) -> int:
         return self.proj_size or self.hidden_size if state == "h_0" else self.hidden_size
 
-    def _open(self, x: Any, suffix: str) -> tuple[Any, State]:
-        """Wx + b over all steps in one product, and what a step multiplies the state by."""
+    def _weights(self, suffix: str) -> tuple[Any, Any, State]:
+        """W, b, and what a step multiplies the state by: U, its bias, a projection."""
         W, U = (getattr(self, name + suffix) for name in ("weight_ih", "weight_hh"))
         biases: Any = [getattr(self, name + suffix) for name in ("bias_ih", "bias_hh")] if self.bias else [None, None]
-        (b, b_h), weights = biases, [U]
-        if self.reset_after:
-            weights.append(b_h)  # r multiplies it with U h: it cannot join b
-        elif self.bias:
-            b = b + b_h
+        b, v = biases
+        if self.bias and not self.reset_after:  # after it, r multiplies v with U h: it cannot join b
+            b, v = b + v, None
         if self.reset_after is False:
-            weights = split(U, [2 * self.hidden_size], 0)
-        if self.proj_size:
-            weights.append(getattr(self, "weight_hr" + suffix))
-        return linear(x, W, b), tuple(weights)
+            return W, b, tuple(split(U, [2 * self.hidden_size], 0))
+        return W, b, (U, v, getattr(self, "weight_hr" + suffix)) if self.proj_size else (U, v)
 
     def _given(self, hx: Any, leading: tuple[int, ...], what: str) -> State | None:
         """The initial states as a tuple, or None for zeros."""
@@ -142,9 +104,10 @@ class _Recurrent(Module):
                 )
         return states
 
-    def _zeros(self, like: Any) -> State:
-        device = like.device if isinstance(like, Tensor) else None
-        return tuple(zeros((*like.shape[:-1], self._size(name)), dtype=like.dtype, device=device) for name in self._states)
+    def _zeros(self, x: Any, W: Any) -> State:
+        """The state before the first step: of x's leading axes and device, and of the dtype of W x."""
+        device, dtype = x.device if isinstance(x, Tensor) else None, np.result_type(x.dtype, W.dtype)
+        return tuple(zeros((*x.shape[:-1], self._size(name)), dtype=dtype, device=device) for name in self._states)
 
     def _bare(self, states: list[Any] | State) -> Any:
         """A state as users hold it: a tensor, or a tuple of them."""
@@ -208,8 +171,8 @@ class _Cell(_Recurrent):
                 else f"Build it with input_size={input.shape[-1] if input.ndim else 1}.",
             )  # fmt: skip
         state = self._given(hx, tuple(input.shape[:-1]), "the batch first, if there is one")
-        x, weights = self._open(input, "")
-        return self._bare(self._step(x, state or self._zeros(x), weights))
+        W, b, weights = self._weights("")
+        return self._bare(STEPS[self._kind](linear(input, W, b), state or self._zeros(input, W), *weights))
 
     def extra_repr(self) -> str:
         return f"{self.input_size}, {self.hidden_size}" + ("" if self.bias else ", bias=False")
@@ -251,8 +214,9 @@ class RNNCell(_Cell):
         self.nonlinearity = _known(nonlinearity, "RNNCell")
         self._build(input_size, hidden_size, bias, device, dtype)
 
-    def _step(self, x: Any, state: State, weights: State) -> State:
-        return _rnn_step(x, state, weights, self.nonlinearity)
+    @property
+    def _kind(self) -> str:
+        return NONLINEARITIES[self.nonlinearity]
 
     def extra_repr(self) -> str:
         return super().extra_repr() + ("" if self.nonlinearity == "tanh" else f", nonlinearity={self.nonlinearity}")
@@ -300,8 +264,9 @@ class LSTMCell(_Cell):
     ) -> None:
         self._build(input_size, hidden_size, bias, device, dtype)
 
-    def _step(self, x: Any, state: State, weights: State) -> State:
-        return _lstm_step(x, state, weights)
+    @property
+    def _kind(self) -> str:
+        return "lstm"
 
 
 class GRUCell(_Cell):
@@ -348,8 +313,9 @@ class GRUCell(_Cell):
         self.reset_after = reset_after
         self._build(input_size, hidden_size, bias, device, dtype)
 
-    def _step(self, x: Any, state: State, weights: State) -> State:
-        return (_gru_step if self.reset_after else _gru_step_reset_before)(x, state, weights)
+    @property
+    def _kind(self) -> str:
+        return "gru" if self.reset_after else "gru_reset_before"
 
     def extra_repr(self) -> str:
         return super().extra_repr() + ("" if self.reset_after else ", reset_after=False")
@@ -432,18 +398,12 @@ class _Layers(_Recurrent):
 
     def _through_time(self, x: Any, state: State | None, suffix: str, reverse: bool, there: Any) -> tuple[Any, State]:
         """One layer in one direction: its output at every step, in the order of time, and its last state."""
-        x, weights = self._open(x, suffix)
-        steps = unstack(x)
-        state = state or self._zeros(steps[0])
-        alive = None if there is None else list(zip(unstack(there), there.data.all((1, 2)).tolist()))
-        outputs: list[Any] = [None] * len(steps)
-        for t in reversed(range(len(steps))) if reverse else range(len(steps)):
-            new = self._step(steps[t], state, weights)
-            if alive is not None and not alive[t][1]:
-                new = tuple(where(alive[t][0], after, before) for after, before in zip(new, state))
-            state = new
-            outputs[t] = state[0]
-        y = stack(outputs)
+        W, b, weights = self._weights(suffix)
+        state, watched = state or self._zeros(x[0], W), recording.get()[0] == ALL
+        if self._kind not in OPERATIONS or self.proj_size or watched:
+            y, state = by_steps(STEPS[self._kind], linear(x, W, b), state, weights, there, reverse)
+        else:
+            y, state = through_time(self._kind, x, W, b, weights, state, there, reverse)
         return y if there is None else where(there, y, 0), state
 
     def _check(self, input: Any) -> bool:
@@ -496,7 +456,7 @@ class RNN(_Layers):
     - h_0, h_n: (num_layers * directions, N, hidden_size), without N for one sequence.
     - lengths: N integers, where sequences end before T: see :meth:`forward`.
 
-    All steps' W_ih x_t are one matrix product; then a step records 4 operations.
+    Each direction of each layer is one operation (see minigrad/ops/recurrent.py); inside ``mg.inspect()`` every step is recorded.
 
     Args:
         input_size: the size of x_t.
@@ -537,8 +497,9 @@ class RNN(_Layers):
         self.nonlinearity = _known(nonlinearity, "RNN")
         self._build(input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, device, dtype, generator)
 
-    def _step(self, x: Any, state: State, weights: State) -> State:
-        return _rnn_step(x, state, weights, self.nonlinearity)
+    @property
+    def _kind(self) -> str:
+        return NONLINEARITIES[self.nonlinearity]
 
 
 class LSTM(_Layers):
@@ -595,8 +556,9 @@ class LSTM(_Layers):
             input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, device, dtype, generator, proj_size
         )
 
-    def _step(self, x: Any, state: State, weights: State) -> State:
-        return _lstm_step(x, state, weights)
+    @property
+    def _kind(self) -> str:
+        return "lstm"
 
 
 class GRU(_Layers):
@@ -649,8 +611,9 @@ class GRU(_Layers):
         self.reset_after = reset_after
         self._build(input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, device, dtype, generator)
 
-    def _step(self, x: Any, state: State, weights: State) -> State:
-        return (_gru_step_fused if self.reset_after else _gru_step_reset_before)(x, state, weights)
+    @property
+    def _kind(self) -> str:
+        return "gru" if self.reset_after else "gru_reset_before"
 
     def extra_repr(self) -> str:
         return super().extra_repr() + ("" if self.reset_after else ", reset_after=False")

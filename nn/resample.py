@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from minigrad import backend, ops
+from minigrad.errors import ShapeError
 
 Weights = Any
 
@@ -106,7 +107,7 @@ def interpolate(
         raise ValueError(f"interpolate: mode {mode!r} is not there: expected {', '.join(_MODES)}")
     kind, axes = _MODES[mode]
     if n not in axes:
-        raise ValueError(
+        raise ShapeError(
             f"interpolate: mode {mode!r} is for {' or '.join(map(str, axes))} axes after (N, C), got shape {tuple(input.shape)}"
         )
     if align_corners is not None and kind not in _KERNELS:

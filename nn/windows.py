@@ -8,7 +8,8 @@ from itertools import product
 from typing import Any
 
 from minigrad import backend, ops
-from minigrad.errors import DtypeError, ShapeError
+from minigrad.errors import BadIndexError, DtypeError, ShapeError
+from minigrad.nn.numbers import hyperparameters
 
 Size = int | tuple[int, ...]
 _MAX = {1: ops.adaptive_max_pool1d, 2: ops.adaptive_max_pool2d, 3: ops.adaptive_max_pool3d}
@@ -100,7 +101,7 @@ def _unpool(n: int, input: Any, indices: Any, kernel_size: Size, stride: Size | 
     count = math.prod(sizes)
     at = getattr(indices, "_data", indices)
     if at.size and not 0 <= int(at.min()) <= int(at.max()) < count:
-        raise IndexError(
+        raise BadIndexError(
             f"{op}: indices go from {int(at.min())} to {int(at.max())}: expected 0 to {count - 1}, for sizes {sizes}"
         )
     xp = backend.namespace(getattr(input, "_data", input))
@@ -160,11 +161,13 @@ def _lp(n: int, input: Any, p: float, kernel_size: Size, stride: Size | None, ce
     return (ops.sign(mean) * ops.relu(ops.abs(mean)) * math.prod(kernel)) ** (1 / p)
 
 
+@hyperparameters
 def lp_pool1d(input: Any, norm_type: float, kernel_size: Size, stride: Size | None = None, ceil_mode: bool = False) -> Any:
     """:func:`lp_pool2d` for (N, C, L)."""
     return _lp(1, input, norm_type, kernel_size, stride, ceil_mode)
 
 
+@hyperparameters
 def lp_pool2d(input: Any, norm_type: float, kernel_size: Size, stride: Size | None = None, ceil_mode: bool = False) -> Any:
     """``y = (sum of x**p over each window)**(1/p)``: the sum for p = 1, towards the maximum for large p.
 
@@ -184,6 +187,7 @@ def lp_pool2d(input: Any, norm_type: float, kernel_size: Size, stride: Size | No
     return _lp(2, input, norm_type, kernel_size, stride, ceil_mode)
 
 
+@hyperparameters
 def lp_pool3d(input: Any, norm_type: float, kernel_size: Size, stride: Size | None = None, ceil_mode: bool = False) -> Any:
     """:func:`lp_pool2d` for (N, C, D, H, W)."""
     return _lp(3, input, norm_type, kernel_size, stride, ceil_mode)

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 import minigrad as mg
 from minigrad import nn, optim
 from minigrad.compiler import emit
+from minigrad.compiler.regions import Scratch, run_blocks
 from minigrad.compiler.schedule import Region
 from minigrad.nn import functional as F  # noqa: N812
 from minigrad.nn import models
@@ -352,6 +353,183 @@ def test_generated_programs(program, seed, shape):
         np.testing.assert_array_equal(a, b)
 
 
+# Fused operations as formulas, and regions
+LOWERED = {
+    "gelu": lambda x, w, b: F.gelu(x),
+    "gelu_tanh": lambda x, w, b: F.gelu(x, approximate="tanh"),
+    "silu": lambda x, w, b: F.silu(x),
+    "layer_norm": lambda x, w, b: F.layer_norm(x, w.shape, w, b),
+    "layer_norm without weight": lambda x, w, b: F.layer_norm(x, w.shape) + b,
+    "rms_norm": lambda x, w, b: F.rms_norm(x, w.shape, w),
+    "softmax": lambda x, w, b: mg.softmax(x * w, -1),
+    "softmax in the middle": lambda x, w, b: mg.softmax(x, 1) * w,
+    "log_softmax": lambda x, w, b: mg.log_softmax(x + b, -1),
+    "var": lambda x, w, b: (x - mg.mean(x, -1, True)) / mg.sqrt(mg.var(x, -1, 1.0, True) + 1e-3) * w,
+    "erf": lambda x, w, b: mg.erf(x) * mg.sigmoid(x * w),
+}
+SHAPES = [(300, 257), (1, 70_001), (3, 37, 701), (2, 40_001), (70_001, 2)]
+LAYOUTS = {
+    "in order": lambda a: a,
+    "columns": lambda a: np.asfortranarray(a),
+    "every other row": lambda a: np.repeat(a, 2, axis=0)[::2],
+    "every other column": lambda a: np.repeat(a, 2, axis=-1)[..., ::2],
+}
+
+
+def trained_alike(f, x, w, b):
+    """Gradients of all three, and the state of the first after a momentum step: the same bits, plain and compiled."""
+    results = []
+    seed = np.random.default_rng(5).normal(size=x.shape).astype(x.dtype)
+    for how in (lambda f: f, mg.compile):
+        leaves = [mg.tensor(a.copy(order="K"), requires_grad=True) for a in (x, w, b)]
+        optimizer = optim.SGD(leaves, lr=0.1, momentum=0.9)
+
+        def plain_step(g, leaves=leaves, optimizer=optimizer):
+            optimizer.zero_grad()
+            y = f(*leaves)
+            y.backward(g)
+            optimizer.step()
+            return y
+
+        step = how(plain_step)
+        values = [step(mg.tensor(seed * k)).numpy().copy() for k in range(1, 5)]
+        results.append([*values, *(p.grad.numpy() for p in leaves if p.grad is not None), *(p.numpy() for p in leaves)])
+    for plain, compiled in zip(*results):
+        np.testing.assert_array_equal(plain, compiled)
+
+
+@pytest.mark.parametrize("name", LOWERED)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_formula_has_the_bits_of_its_operation(name, dtype):
+    rng = np.random.default_rng(3)
+    for k, shape in enumerate(SHAPES):
+        x, w, b = (rng.normal(size=s).astype(dtype) for s in (shape, shape[-1:], shape[-1:]))
+        layout = list(LAYOUTS.values())[k % len(LAYOUTS)]
+        trained_alike(LOWERED[name], layout(x), w, b)
+
+
+def test_an_operation_of_the_users_with_a_name_of_ours_stays_what_it_is():
+    gelu = mg.primitive(lambda a: a * 2, lambda g, y, a: g * 2, name="gelu")
+    x = np.random.default_rng(0).normal(size=(300, 257)).astype("float32")
+    step = mg.compile(lambda x: gelu(x) + 1)
+    for _ in range(3):
+        np.testing.assert_array_equal(step(x).numpy(), x * 2 + 1)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_a_formula_of_any_layout(layout):
+    rng = np.random.default_rng(4)
+    x, w, b = (rng.normal(size=s).astype("float32") for s in ((300, 257), (257,), (257,)))
+    trained_alike(lambda x, w, b: F.gelu(F.layer_norm(x, w.shape, w, b)), LAYOUTS[layout](x), w, b)
+
+
+def test_value_and_slope_share_what_they_have_in_common():
+    w = mg.tensor(np.random.default_rng(0).normal(size=(300, 257)).astype("float32"), requires_grad=True)
+
+    @mg.compile
+    def step(g):
+        w.grad = None
+        y = F.gelu(w)
+        y.backward(g)
+        return y
+
+    for _ in range(3):
+        step(np.ones((300, 257), "float32"))
+    ops = [s.op.name for s in step.programs[0].program.instructions()]
+    assert ops.count("tanh") == 1, step.explain()
+    assert not {"gelu", "gelu_slope", "erf"} & set(ops)
+    assert [len(item.steps) for item in step.programs[0].items if isinstance(item, Region)] == [len(ops)]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("shape", [(1031, 129), (7, 150, 129), (129, 1031), (40_000, 2), (70_000, 1)])
+@pytest.mark.parametrize("threads", [1, 3])
+def test_sums_over_rows_go_on_from_block_to_block(shape, dtype, threads, monkeypatch):
+    monkeypatch.setattr(emit, "BLOCK", 20_000)  # several blocks, the last one shorter
+    monkeypatch.setattr(emit, "ALONE", 20_000)
+    rng = np.random.default_rng(6)
+    x, g = (mg.tensor(rng.normal(size=shape).astype(dtype)) for _ in range(2))
+    b, c = (mg.tensor(np.zeros(shape[-1:], dtype), requires_grad=True) for _ in range(2))
+
+    def f(x, g):
+        b.grad = c.grad = None
+        y = mg.tanh(x * c + b)
+        y.backward(g)
+        return y
+
+    f(x, g)
+    expected = b.grad.numpy().copy(), c.grad.numpy().copy()
+    step = mg.compile(f, threads=threads)
+    for _ in range(4):
+        step(x, g)
+    np.testing.assert_array_equal(b.grad.numpy(), expected[0])
+    np.testing.assert_array_equal(c.grad.numpy(), expected[1])
+    (region,) = (item for item in step.programs[0].items if isinstance(item, Region))
+    assert bool(region.sums) == (shape[-1] > 1)
+
+
+def test_a_block_that_fails_stops_the_others():
+    def block(i, j, k, s, turns):
+        turns[k].acquire()
+        if k == 2:
+            raise MemoryError("no more")
+        turns[k + 1].release()
+
+    with pytest.raises(MemoryError, match="no more"):
+        run_blocks(block, 100, 1, [Scratch([], [], 1) for _ in range(2)], (), True)
+
+
+# 0-d arithmetic
+def test_numbers_are_numpys_scalars():
+    x, a, b = (mg.tensor(np.float32(v), requires_grad=True) for v in (0.5, 0.9, -0.0))
+    w = mg.tensor(np.ones(3, "float32"), requires_grad=True)
+
+    def f(y):
+        for p in (x, a, b, w):
+            p.grad = None
+        h = x
+        for _ in range(5):
+            h = (h * a + b) / 1.5 - y
+        loss = mg.sum(w * h * mg.tanh(h.reshape(1)))
+        loss.backward()
+        return loss, h, -h
+
+    step = mg.compile(f)
+    held = []
+    for k in range(6):
+        y = mg.tensor(np.float32(k))
+        expected = [v.numpy().copy() for v in (*f(y), x.grad, a.grad, b.grad, w.grad)]
+        got = [*step(y), x.grad, a.grad, b.grad, w.grad]
+        held.append((expected, got))
+    for expected, got in held:
+        for e, v in zip(expected, got):
+            assert v.dtype == e.dtype
+            np.testing.assert_array_equal(v.numpy(), e)
+
+
+def test_a_long_program_of_numbers_is_small():
+    x, a = mg.tensor(np.float32(0.5), requires_grad=True), mg.tensor(np.float32(0.9999), requires_grad=True)
+
+    def f():
+        x.grad = a.grad = None
+        h = x
+        for _ in range(250):
+            h = h * a + 0.5
+        h.backward()
+        return h
+
+    step = mg.compile(f)
+    f()
+    tracemalloc.start()
+    for _ in range(3):
+        step()
+    gc.collect()
+    held = tracemalloc.get_traced_memory()[0]
+    tracemalloc.stop()
+    n = sum(1 for _ in step.programs[0].program.instructions())
+    assert held < 1200 * n  # bytes an operation, the program's text and code with it
+
+
 # What a program refuses
 def compiled_twice(f, *args):
     step = mg.compile(f)
@@ -642,6 +820,8 @@ def test_every_into_is_its_operation():
         "copy": [(x,), (x.T,)],
         "astype": [(x, np.dtype("float64"))],
         "relu": [(x,)],
+        "row_dot": [(x, y), (np.stack([x, y]), np.stack([y, x])), (x.T, y.T)],
+        "sigmoid": [(x,), (x.astype("float64"),), (x[:, ::2],)],
         "power": [(x, 2), (x, 1), (x, 0.5), (x, -1), (x, 3), (x, 1.5), (x, y), (2.0, y), (x, np.float32(2)), (x, 2.0), (x, 0)],
         "where": [(x > 0, x, 0), (x > 0, x, y), (x > 0, 1.0, y), (y > 0, x, 0)],
     }

@@ -1,4 +1,4 @@
-"""Convolution and pooling in blocks, on threads: equal to the definition, and the same bits however many threads there are.
+"""Convolution, pooling and normalisation by channel in blocks, on threads: equal to the definition, and the same bits however many threads there are.
 
 Buffers and products are made small here, so that small arrays already come in several blocks, bands of rows, parts of the depth,
 partial sums and remainders.
@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from minigrad import threads
-from minigrad.ops import columns, conv, pool, windows
+from minigrad.ops import channels, columns, conv, pool, windows
 
 Geometry = tuple[Any, ...]
 
@@ -44,6 +44,8 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
         (columns, "SHARED", 1),
         (pool, "PIECE", 64),
         (pool, "SHARED", 1),
+        (channels, "PIECE", 64),
+        (channels, "SHARED", 1),
     ):
         monkeypatch.setattr(module, name, value)
 
@@ -153,6 +155,33 @@ def test_pools_in_pieces_are_the_definition(case: Any, small: None, monkeypatch:
     first = on_threads(1, monkeypatch, run)
     for a, b in zip(first, wanted):
         np.testing.assert_allclose(a, b, rtol=0, atol=1e-13)
+    for a, b in zip(first, on_threads(3, monkeypatch, run)):
+        assert np.array_equal(a, b)
+
+
+@pytest.mark.parametrize("short", [1, 512])
+@pytest.mark.parametrize("shape", [(3, 5, 4, 6), (7, 4, 9), (6, 5)])
+def test_channels_in_pieces_are_the_definition(shape: Any, short: int, small: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(channels, "SHORT", short)
+    rng = np.random.default_rng(0)
+    x, g = 1e6 + rng.normal(size=shape), rng.normal(size=shape)
+    scale, shift = rng.normal(size=(2, shape[1]))
+    axes, along = (0, *range(2, len(shape))), (-1, *(1,) * (len(shape) - 2))
+    mean = x.mean(axes)
+    centred = x - mean.reshape(along)
+    wanted = [
+        np.stack([mean, (centred * centred).mean(axes)]),
+        centred * scale.reshape(along) + shift.reshape(along),
+        (g * centred).sum(axes),
+        g.sum(axes),
+    ]
+
+    def run() -> list[Any]:
+        return [channels._moments(x), channels._affine(x, scale, mean, shift), channels._dot(g, x, mean), channels._sum(g)]
+
+    first = on_threads(1, monkeypatch, run)
+    for a, b in zip(first, wanted):
+        np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-8)
     for a, b in zip(first, on_threads(3, monkeypatch, run)):
         assert np.array_equal(a, b)
 

@@ -26,13 +26,6 @@ def composed_norm(x: Any, w: Any, b: Any) -> Any:
     return w * centred / ops.sqrt(ops.mean(centred * centred, -1, True) + 1e-5) + b
 
 
-def composed_gru(x: Any, u: Any, h: Any) -> Any:
-    (x_r, x_z, x_n), (h_r, h_z, h_n) = ops.split(x, 3, -1), ops.split(u, 3, -1)
-    r, z = ops.sigmoid(x_r + h_r), ops.sigmoid(x_z + h_z)
-    n = ops.tanh(x_n + r * h_n)
-    return n + z * (h - n)
-
-
 PAIRS: dict[str, tuple[Any, Any, list[Any]]] = {
     "linear": (fused.linear, lambda x, w, b: ops.matmul(x, ops.transpose(w)) + b, [numbers(2, 3, 4), numbers(5, 4), numbers(5)]),
     "softmax_cross_entropy": (
@@ -177,7 +170,7 @@ def test_infinite_logits() -> None:
 
 @pytest.mark.parametrize(("layer", "cell", "states"), [(nn.GRU, nn.GRUCell, 1), (nn.LSTM, nn.LSTMCell, 2)])
 def test_layers_are_their_cells(layer: Any, cell: Any, states: int) -> None:
-    """The layers' fused gates against the formulas that a cell records one by one."""
+    """The layers' operation for all steps against the formulas that a cell records one by one."""
     rnn, one = layer(3, 4, dtype="float64"), cell(3, 4, dtype="float64")
     one.load_state_dict({k.removesuffix("_l0"): v for k, v in rnn.state_dict().items()})
     x = mg.tensor(numbers(5, 2, 3))

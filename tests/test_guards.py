@@ -270,6 +270,65 @@ def test_up_to_exact_elements_every_write_is_seen(k):
         y.backward()
 
 
+def test_tests_are_guarded_exactly():
+    from minigrad.guards import is_exact
+
+    assert is_exact()  # by the pytest plugin
+
+
+def test_a_write_of_a_view_without_history_before_recording_is_no_change():
+    w = leaf(np.ones((2, 3)))
+    with mg.no_grad():
+        w[0].numpy()[:] = 5.0  # such as an initialisation
+    y = (w * w).sum()
+    y.backward()
+    assert_array_equal(w.grad.numpy(), 2 * w.numpy())
+
+
+def test_memory_of_views_without_history_is_forgotten_with_them():
+    from minigrad.guards import _views
+
+    for _ in range(300):
+        with mg.no_grad():
+            (leaf(np.ones((2, 3))) * 2)[0].numpy()[:] = 1.0
+    assert len(_views) < 150
+
+
+def test_of_a_large_constant_only_what_is_handed_out_is_read():
+    from minigrad import guards
+
+    data, sizes = mg.tensor(np.zeros((5000, 10))), []
+    known = guards.fingerprint
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(guards, "fingerprint", lambda a, exact=False: (sizes.append(a.size), known(a, exact))[1])
+        for k in range(0, 5000, 10):
+            data[k : k + 10].numpy()
+    assert sizes == [100] * 500
+
+
+def test_parts_of_one_memory_are_told_apart():
+    x, k = leaf(np.ones((4, 3))), mg.tensor(np.arange(12.0).reshape(4, 3))
+    y = (x[:2] * k[:2]).sum()
+    rows = [k[n].numpy() for n in range(4)]
+    rows[3][:] = 9
+    y.backward(retain_graph=True)  # reads none of it
+    rows[1][:] = 9
+    with pytest.raises(mg.ChangedValueError):
+        y.backward()
+
+
+def test_a_second_hand_out_of_a_view_does_not_forget_the_first_write():
+    x, k = leaf([1.0, 1.0]), mg.tensor(np.ones((2, 2)))
+    y = (x * k).sum()
+    k[0].numpy()[:] = 5.0
+    k[1].numpy()
+    with pytest.raises(mg.ChangedValueError):
+        y.backward()
+    z = (x * k).sum()
+    z.backward()
+    assert_array_equal(x.grad.numpy(), [6.0, 6.0])
+
+
 # Training loops never raise falsely
 def reference(steps, lr=0.1, momentum=0.0):
     w, v = np.array([1.0, -2.0, 0.5]), np.zeros(3)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import inspect
 import itertools
 import math
+import re
+import threading
 import warnings
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
@@ -547,3 +549,126 @@ def test_pascanu_regulariser_passes_over_steps_without_a_part() -> None:
     assert F.pascanu_regulariser(mg.sum(h[2]), h).item() == pytest.approx(2 * 0.25)
     orthogonal = [h[0], h[0] @ mg.tensor(np.eye(3)[::-1].copy())]
     assert F.pascanu_regulariser(mg.sum(orthogonal[1] ** 3), orthogonal).item() == pytest.approx(0, abs=1e-24)
+
+
+# ---- strict mode -------------------------------------------------------------------------------------------------------------
+
+PAIRS = {
+    "mse_loss": (), "l1_loss": (), "huber_loss": (), "smooth_l1_loss": (), "poisson_nll_loss": (), "kl_div": (), "soft_margin_loss": (),
+    "hinge_loss": (), "hinge_embedding_loss": (), "gaussian_nll_loss": (1.0,), "margin_ranking_loss": (1.0,), "gaussian_kl": (),
+    "cosine_embedding_loss": ((4,),), "triplet_margin_loss": ((4, 1),), "triplet_margin_with_distance_loss": ((4, 1),),
+}  # fmt: skip
+"""Losses of two operands that may broadcast, and what else they take: numbers, or shapes."""
+REFUSED_ANYWAY = {
+    "binary_cross_entropy", "binary_cross_entropy_with_logits", "nll_loss", "cross_entropy", "multi_margin_loss",
+    "multiclass_hinge_loss", "multilabel_margin_loss", "multilabel_soft_margin_loss", "ctc_loss", "elbo",
+}  # fmt: skip
+
+
+def test_every_loss_either_warns_or_refuses() -> None:
+    every = {
+        name for name in vars(F) if name.endswith(("_loss", "cross_entropy", "_with_logits", "kl_div", "gaussian_kl", "elbo"))
+    }
+    assert {name for name in every if callable(getattr(F, name)) and not name.startswith(("_", "softmax_"))} == {
+        *PAIRS,
+        *REFUSED_ANYWAY,
+    }
+
+
+def column_against_row(name: str, row: tuple[int, ...] = (4,)) -> Any:
+    rest = [mg.ones(v) if isinstance(v, tuple) else mg.tensor(v) for v in PAIRS[name]]
+    prediction, labels = mg.full((4, 1), 0.5), mg.ones(row)
+    return getattr(F, name)(prediction, labels, *rest)
+
+
+@pytest.mark.parametrize("name", PAIRS)
+def test_strict_mode_refuses_what_is_warned_about(name: str) -> None:
+    """The message has the loss, both shapes, the user's variables, the axis by number and name, and the fix."""
+    row = (1, 1) if name == "triplet_margin_with_distance_loss" else (4,)
+    with pytest.warns(UserWarning, match=rf"{name}: "):
+        column_against_row(name, row)
+    with mg.strict(), pytest.raises(mg.ShapeError, match=rf"{name}: .*strict mode refuses.*xis -1|{name}: .*xis -2") as told:
+        column_against_row(name, row)
+    message = str(told.value)
+    assert "(4, 1)" in message
+    assert str(row) in message
+    assert "'prediction'" in message
+    assert "'labels'" in message
+    assert re.search(r"Axis -1 is feature \(size 1\) in \w+ and batch \(size 4\) in \w+|Axis -2 is batch \(size 4\)", message)
+    assert re.search(r"reshape\(\(4, 1\)\)|broadcast_to", message)
+
+
+@pytest.mark.parametrize(
+    ("shapes", "axis"),
+    [
+        (((8, 3), (8, 4)), "Axis -1 is feature (size 3) in input and feature (size 4) in target"),
+        (((8, 3, 5), (8, 2, 5)), "Axis -2 is channel (size 3) in input and channel (size 2) in target"),
+        (((2, 3, 8, 8), (3, 3, 8, 8)), "Axis -4 is batch (size 2) in input and batch (size 3) in target"),
+        (((2, 3, 8, 8), (2, 3, 7, 8)), "Axis -2 is height (size 8) in input and height (size 7) in target"),
+    ],
+)
+def test_shapes_that_do_not_broadcast_name_the_axis(shapes: tuple[tuple[int, ...], ...], axis: str) -> None:
+    for loss in (F.mse_loss, F.binary_cross_entropy_with_logits):
+        with pytest.raises(mg.ShapeError, match=re.escape(axis)):
+            loss(mg.ones(shapes[0]), mg.ones(shapes[1]))
+
+
+def test_a_missing_axis_is_named() -> None:
+    with mg.strict(), pytest.raises(mg.ShapeError, match=r"The target lacks axis -2, which is batch \(size 3\) in input"):
+        F.mse_loss(mg.ones((3, 4)), mg.ones(4))
+
+
+@pytest.mark.parametrize(
+    ("target", "told"),
+    [
+        ([[0], [1]], r"it has an axis of size 1 too many: pass target.reshape\(\(2,\)\)"),
+        ([[0, 0, 1], [1, 0, 0]], r"it still has the class axis: take target.argmax"),
+        ([0, 1, 2], r"axis 0 \(batch\) has size 2 in input and 3 in target"),
+        (1, "expected 1 axes, got 0"),
+    ],
+)
+def test_class_numbers_of_another_shape(target: Any, told: str) -> None:
+    for loss in (F.nll_loss, F.cross_entropy, F.multi_margin_loss):
+        with pytest.raises(mg.ShapeError, match=rf"3 classes in axis 1: expected a target of shape \(2,\).*{told}"):
+            loss(mg.ones((2, 3)), np.array(target))
+
+
+def test_where_strict_mode_holds() -> None:
+    """In the block, in a decorated function, not in another thread; ``set_strict`` everywhere; ``strict(False)`` lifts it."""
+
+    def loose() -> Any:
+        with pytest.warns(UserWarning, match="mse_loss"):
+            return F.mse_loss(mg.ones((2, 1)), mg.ones(2))
+
+    @mg.strict
+    def decorated() -> bool:
+        return mg.is_strict()
+
+    @mg.strict(False)
+    def lifted() -> bool:
+        return mg.is_strict()
+
+    assert not mg.is_strict()
+    assert decorated()
+    with mg.strict():
+        assert mg.is_strict()
+        assert not lifted()
+        with mg.strict(False):
+            loose()
+        assert mg.is_strict()
+        found: list[bool] = []
+        thread = threading.Thread(target=lambda: found.append(mg.is_strict()))
+        thread.start()
+        thread.join()
+        assert found == [False]
+    mg.set_strict(True)
+    try:
+        with pytest.raises(mg.ShapeError, match="strict mode"):
+            nn.MSELoss()(mg.ones((2, 1)), mg.ones(2))
+        assert not lifted()
+    finally:
+        mg.set_strict(False)
+    loose()
+    with mg.strict():  # what fits is as before, a number for all too
+        assert F.mse_loss(mg.ones((2, 1)), mg.ones((2, 1))).item() == 0
+        assert F.mse_loss(mg.ones((2, 1)), 1.0).item() == 0

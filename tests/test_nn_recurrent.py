@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import inspect
 import itertools
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -13,6 +15,9 @@ import pytest
 
 import minigrad as mg
 from minigrad import nn
+from minigrad.errors import ShapeError
+from minigrad.graph import ancestors
+from minigrad.ops.recurrent import OPERATIONS
 from minigrad.testing import check_grads
 from tests.test_nn_layers import close, torch_or_skip
 
@@ -444,3 +449,125 @@ WRONG: list[tuple[Any, type[Exception], str]] = [
 def test_errors_say_what_was_expected(call: Any, error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message) if error is not UserWarning else pytest.warns(UserWarning, match=message):
         call()
+
+
+# ---- one operation for all steps -----------------------------------------------------------------------------------------
+
+ONE: list[tuple[str, dict[str, Any]]] = [("RNN", {}), ("RNN", {"nonlinearity": "relu"}), ("LSTM", {}), ("GRU", {})]
+OPERATION = {"RNN": "rnn", "LSTM": "lstm", "GRU": "gru"}
+
+
+def operations(y: Any) -> set[str]:
+    return {node.op.name for node in ancestors([y.node]) if node.op is not None}
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("lengths", [None, LENGTHS], ids=["full", "lengths"])
+@pytest.mark.parametrize(("name", "options"), ONE, ids=told)
+def test_all_steps_at_once_are_the_steps(name: str, options: dict[str, Any], lengths: Any, dtype: str) -> None:
+    """Inside inspect() every step is recorded: outputs, states and all gradients agree, in both directions."""
+    module = seeded(name, D, H, bidirectional=True, **options).to(dtype)
+    rng = np.random.default_rng(5)
+    x = mg.tensor(rng.normal(size=(T, N, D)).astype(dtype), requires_grad=True)
+    start = [mg.tensor(rng.normal(size=s).astype(dtype), requires_grad=True) for s in state_shapes(module, 2, N)]
+    results, seen = [], []
+    for how in (contextlib.nullcontext, mg.inspect):
+        with how():
+            y, last = module(x, bare(start), lengths=lengths)
+            loss = mg.sum(mg.sin(y)) + sum((mg.sum(mg.cos(s)) for s in listed(last)), mg.tensor(0.0, dtype=dtype))
+        found = mg.gradients(loss, [x, *start, *module.parameters()])
+        results.append([v.numpy() for v in (y, *listed(last), *found)])
+        seen.append(operations(loss))
+    whole = OPERATION[name] + ("_relu" if options else "")
+    assert whole in seen[0]
+    assert seen[1].isdisjoint({whole})
+    assert "linear" in seen[1] - seen[0]
+    rtol = 1e-11 if dtype == "float64" else 2e-4
+    for once, steps in zip(*results, strict=True):
+        assert once.dtype == steps.dtype == dtype
+        np.testing.assert_allclose(once, steps, rtol=rtol, atol=rtol * np.abs(steps).max())
+
+
+@pytest.mark.parametrize(("name", "options"), ONE, ids=told)
+def test_an_empty_batch_and_a_single_step(name: str, options: dict[str, Any]) -> None:
+    module = seeded(name, D, H, **options)
+    for shape in ((T, 0, D), (1, 1, D)):
+        x = mg.tensor(np.ones(shape), requires_grad=True)
+        y, last = module(x)
+        (mg.sum(y) + mg.sum(listed(last)[-1])).backward()
+        assert y.shape == (*shape[:2], H)
+        assert x.grad.shape == shape
+        assert bool(x.grad.numpy().any()) == bool(x.size) or options  # ReLU may be off
+    with pytest.raises(ShapeError, match=r"expected \(T, N, I\) with T >= 1"):
+        OPERATIONS["gru"](mg.ones((0, 2, D)), mg.ones((3 * H, D)), None, mg.ones((3 * H, H)), None, mg.ones((2, H)))
+
+
+@pytest.mark.parametrize("name", OPERATION.values())
+def test_without_gradients_no_gates_are_kept(name: str) -> None:
+    """What the way back reads lies behind the output, only where there will be one."""
+    module = seeded(name.upper(), D, H)
+    x = mg.tensor(np.random.default_rng(0).normal(size=(T, N, D)))
+    kept, _ = module(x)
+    with mg.no_grad():
+        bare_output, _ = module(x)
+    assert np.array_equal(kept.numpy(), bare_output.numpy())
+
+    def memory(y: Any) -> int:
+        array = y._data
+        while array.base is not None:
+            array = array.base
+        return int(array.size)
+
+    assert memory(bare_output) <= (T + 1) * N * H
+    assert memory(kept) >= 2 * T * N * H
+
+
+@pytest.mark.parametrize("name", OPERATION.values())
+def test_a_pass_does_not_see_the_gradient_of_the_pass_before(name: str) -> None:
+    """The rules of a node share their work, also where the same array of upstream gradients was written to in between."""
+    module = seeded(name.upper(), D, H)
+    x = mg.tensor(np.random.default_rng(0).normal(size=(T, N, D)), requires_grad=True)
+    y, _ = module(x)
+    up = np.ones(y.shape)
+    for scale, wanted in ((1.0, x), (3.0, module.weight_hh_l0), (0.5, module.weight_ih_l0), (2.0, x)):
+        up[...] = scale
+        (found,) = mg.gradients(y, wanted, mg.asarray(up), retain_graph=True)
+        (fresh,) = mg.gradients(module(x)[0], wanted, np.full(y.shape, scale))
+        assert np.array_equal(found.numpy(), fresh.numpy())
+
+
+@pytest.mark.parametrize("name", OPERATION.values())
+def test_third_derivatives(name: str) -> None:
+    """Against the recorded steps, which inspect() differentiates."""
+    module = seeded(name.upper(), 2, 2)
+    data = np.random.default_rng(0).normal(size=(2, 1, 2))
+
+    def third() -> Any:
+        x = mg.tensor(data, requires_grad=True)
+        f = mg.sum(module(x)[0])
+        for _ in range(2):
+            (f,) = mg.gradients(f, x, create_graph=True)
+            f = mg.sum(f * f)
+        return mg.gradients(f, x)[0].numpy()
+
+    once = third()
+    with mg.inspect():
+        steps = third()
+    np.testing.assert_allclose(once, steps, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", OPERATION.values())
+def test_threads_do_not_share(name: str) -> None:
+    """Passes that run at once give the bits that they give alone."""
+    module = seeded(name.upper(), D, H)
+    rng = np.random.default_rng(0)
+    inputs = [rng.normal(size=(T, N, D)) for _ in range(8)]
+
+    def gradient(data: Any) -> Any:
+        x = mg.tensor(data, requires_grad=True)
+        return [g.numpy() for g in mg.gradients(mg.sum(mg.sin(module(x)[0])), [x, *module.parameters()])]
+
+    alone = [gradient(data) for data in inputs]
+    with ThreadPoolExecutor(4) as pool:
+        for one, other in zip(pool.map(gradient, inputs), alone, strict=True):
+            assert all(np.array_equal(a, b) for a, b in zip(one, other, strict=True))

@@ -389,9 +389,10 @@ def test_a_step_of_numpy_functions_compiles(call: str) -> None:
 @pytest.mark.parametrize(
     ("call", "told"),
     [
-        (lambda x: np.quantile(x, leaf(0.5)), r"np.quantile: q has no gradient"), (lambda x: np.sum(x, axis=5), "axis"),
-        (lambda x: np.polyfit(x, x, 1, full=True), "full="), (lambda x: np.pad(x, 1, lambda *a: None), "in place"),
-        (lambda x: np.linalg.qr(np.diag(x), "raw"), "raw"), (lambda x: np.histogram2d(x.detach(), x.detach(), weights=x), "weights"),
+        (lambda x: np.quantile(x, leaf(0.5), weights=[1.0, 2.0], method="inverted_cdf"), r"np.quantile: q has no gradient"),
+        (lambda x: np.sum(x, axis=5), "axis"), (lambda x: np.fft.fft(x, axis=3), "axis 3 does not exist"), (lambda x: np.pad(x, 1, lambda *a: None), "in place"),
+        (lambda x: np.linalg.qr(np.diag(x), "raw"), "raw"), (lambda x: np.poly(x[None]), "square matrix"),
+        (lambda x: np.polyfit(x, x, 1, cov=True), "more than 2 points"),
         (lambda x: np.average(x, weights=[1.0]), "weights of shape"), (lambda x: np.max(x, where=[True, False]), "initial"),
     ],
 )  # fmt: skip
@@ -440,3 +441,21 @@ def test_the_page_is_up_to_date() -> None:
 def test_the_table_of_calls_is_deterministic() -> None:
     for name, value in arrays().items():
         assert_array_equal(value, numpy_calls.arrays()[name])
+
+
+@pytest.mark.parametrize("mode", ["reflect", "symmetric"])
+def test_odd_borders_of_any_width_are_numpys(mode: str) -> None:
+    """Wider than the array they take several turns, and a single element is mirrored onto itself."""
+    for n in (1, 2, 3, 5):
+        a = np.random.default_rng(n).normal(size=n)
+        for left, right in itertools.product(range(0, 14, 3), (0, 1, 4, 11)):
+            expected = np.pad(a, (left, right), mode, reflect_type="odd")
+            assert_allclose(np.pad(leaf(a), (left, right), mode, reflect_type="odd").detach().numpy(), expected, atol=1e-12)
+
+
+def test_a_quantile_moves_with_its_position() -> None:
+    """Between two values the slope is their difference times n - 1; at the ends and by steps it is 0."""
+    q = leaf([0.0, 0.1, 0.5, 1.0])
+    np.sum(np.quantile(leaf([3.0, 1.0, 7.0]), q)).backward()
+    assert_allclose(q.grad.numpy(), [4.0, 4.0, 8.0, 0.0])
+    assert not np.quantile([3.0, 1.0, 7.0], q, method="nearest").requires_grad

@@ -544,11 +544,26 @@ KINKS: list[tuple[str, F, list[Any], list[Any], str]] = [
     ("power, exponent 0", mg.power, [[2.0, -3.0], [0.0, 0.0]], [[0, 0], [np.log(2.0), NAN]], "torch.pow(a, b)"),
     ("power, negative base", lambda a: a**3, [[-2.0]], [[12]], "a ** 3"),
     ("power, negative base, exponent", mg.power, [[-2.0], [3.0]], [[12], [NAN]], "torch.pow(a, b)"),
-    ("power, number base", lambda a: 0.0**a, [[2.0]], [[0]], "torch.pow(0.0, a)"),
+    ("power, number base", lambda a: 0.0**a, [[2.0, 0.0]], [[0, 0]], "torch.pow(0.0, a)"),
+    ("power, number base not 0", lambda a: 2.0**a, [[3.0]], [[8 * np.log(2.0)]], "torch.pow(2.0, a)"),
+    ("power, number exponent 0", lambda a: a**0, [[0.0, 2.0]], [[0, 0]], "torch.pow(a, 0)"),
+    ("power, 0 to 0", mg.power, [[0.0], [0.0]], [[0], [0]], "torch.pow(a, b)"),
+    ("remainder", mg.remainder, [[7.5, -7.5], [2.0, 2.0]], [[1, 1], [-3, 4]], "torch.remainder(a, b)"),
+    ("fmod", mg.fmod, [[7.5, -7.5], [2.0, 2.0]], [[1, 1], [-3, 3]], "torch.fmod(a, b)"),
     ("where, sqrt not taken", lambda a: mg.where(a > 0, mg.sqrt(a), 0.0), [[0.0, 4.0]], [[0, 0.25]], ""),
     ("where, log not taken", lambda a: mg.where(a > 0, mg.log(a), a), [[0.0, 2.0]], [[1, 0.5]], ""),
     ("where, chain not taken", lambda a: mg.where(a > 0, mg.exp(1 / a) * 2, -a), [[0.0, 1.0]], [[-1, -2 * np.e]], ""),
     ("where, sqrt taken elsewhere", lambda a: mg.where(a > 0, mg.sqrt(a), 0.0) + mg.sqrt(a), [[0.0]], [[INF]], ""),
+    ("where, two uses of a branch", lambda a: (lambda u: mg.where(a == 4, u, 0.0) + mg.where(a == 9, u, 0.0))(mg.sqrt(a)),
+     [[0.0, 4.0, 9.0]], [[0, 0.25, 1 / 6]], ""),
+    ("where, a use before", lambda a: (lambda u: u * 2 + mg.where(a > 0, u, 0.0))(mg.sqrt(a)), [[0.0]], [[INF]], ""),
+    ("vector_norm, unit", mg.vector_norm, [[1.0, 0.0]], [[1, 0]], "torch.linalg.vector_norm(a)"),
+    ("vector_norm, unit, p=1.5", lambda a: mg.vector_norm(a, 1.5), [[1.0, 0.0]], [[1, 0]], "torch.linalg.vector_norm(a, 1.5)"),
+    ("vector_norm, 0, p=-1", lambda a: mg.vector_norm(a, -1), [[0.0, 2.0]], [[0, 0]], ""),
+    ("vector_norm, 0 and 1", lambda a: mg.vector_norm(a, 1.5), [[0.0, 1.0, -1.0]], [[0, 2 ** (-1 / 3), -(2 ** (-1 / 3))]],
+     "torch.linalg.vector_norm(a, 1.5)"),
+    ("svd, equal values, left vectors", lambda a: mg.svd(a).U, [np.eye(2)], [np.full((2, 2), NAN)], ""),
+    ("svd, equal values, right vectors", lambda a: mg.svd(a).Vh, [np.eye(2)], [np.full((2, 2), NAN)], ""),
     ("prod, no zero", mg.prod, [[2.0, 3.0, 4.0]], [[12, 8, 6]], "torch.prod(a)"),
     ("prod, one zero", mg.prod, [[2.0, 0.0, 4.0]], [[0, 8, 0]], "torch.prod(a)"),
     ("prod, two zeros", mg.prod, [[0.0, 0.0, 4.0]], [[0, 0, 0]], "torch.prod(a)"),
@@ -584,8 +599,8 @@ KINKS: list[tuple[str, F, list[Any], list[Any], str]] = [
 def test_kinks(what: str, f: F, points: list[Any], expected: list[Any], _: str, create: bool) -> None:
     leaves = [mg.tensor(np.array(p, float), requires_grad=True) for p in points]
     y = f(*leaves)
-    for g, want in zip(mg.gradients(y, leaves, np.ones(y.shape), create_graph=create), expected, strict=True):
-        np.testing.assert_allclose(g._data, np.array(want, float), rtol=1e-12)
+    for g, want in zip(mg.gradients(y, leaves, np.full(y.shape, 3.0), create_graph=create), expected, strict=True):
+        np.testing.assert_allclose(g._data, 3 * np.array(want, float), rtol=1e-12)
 
 
 @pytest.mark.parametrize(

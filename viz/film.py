@@ -19,6 +19,7 @@ import numpy as np
 
 from minigrad import backend
 from minigrad.graph import TRACE, Handle, Node, recording, tensors_in
+from minigrad.ops.recurrent import OPERATIONS, state_gradients
 from minigrad.tensor import _hook_number
 from minigrad.viz.dot import write
 from minigrad.viz.format import Array, number
@@ -27,8 +28,8 @@ if TYPE_CHECKING:
     from minigrad.viz.marks import Mark
     from minigrad.viz.reel import Picture
 
-SCANS = ("gru",)
-"""Operations that make the states of all time steps at once, (T, ...), from x, the first state and the rest."""
+SCANS = tuple(OPERATIONS)
+"""Operations that make the states of all time steps at once."""
 FLAT = 0.05
 """A sigmoid or tanh is saturated where its slope is below this share of its largest."""
 SLOPES: dict[str, Callable[[Array], Array]] = {"sigmoid": lambda y: 4 * y * (1 - y), "tanh": lambda y: 1 - y * y}
@@ -260,7 +261,7 @@ class Film:
         """Wait for the gradients of a call's output, or of a recurrence's states, each of which counts as a call."""
         for state in states:
             scan = state.op is not None and state.op.name in SCANS
-            calls = [_Call(row, self._calls + k, about) for k in range(state.shape[0] if scan else 1)]
+            calls = [_Call(row, self._calls + k, about) for k in range(len(state.saved[1]) if scan else 1)]
             self._calls += len(calls)
             state.more().hooks[_hook_number()] = _ear(calls, self._seen, weakref.ref(state) if scan else None)
 
@@ -570,26 +571,13 @@ def _ear(calls: list[_Call], seen: list[_Call], scan: weakref.ref[Node] | None) 
     def arrived(g: Any) -> Any:
         array = getattr(g, "_data", g)
         node = scan() if scan is not None else None
-        for call, part in zip(calls, [array] if node is None else _through(node, array)):
+        for call, part in zip(calls, [array] if node is None else state_gradients(node, array)):
             if math.isnan(call.numbers[0]) and not call.numbers[1]:
                 seen.append(call)
             call.numbers[:2] = _size(part)
         return g
 
     return arrived
-
-
-def _through(node: Node, g: Any) -> list[Any]:
-    """dL/dh_t of an operation that goes through all time steps at once: what reaches its t-th output, and what comes from step t + 1.
-
-    That part is the operation's own rule for the first state, on one step.
-    """
-    y, x, _, *rest = node.saved
-    rule = dict(node.op.pulls)[1]
-    found = [g[-1]]
-    for t in reversed(range(1, len(g))):
-        found.append(g[t - 1] + rule(found[-1][None], y[t : t + 1], x[t : t + 1], y[t - 1], *rest, *node.params))
-    return found[::-1]
 
 
 def _recurrences(node: Node) -> list[list[Node]]:

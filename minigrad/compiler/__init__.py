@@ -12,7 +12,9 @@ from typing import Any
 
 import numpy as np
 
+from minigrad import arena
 from minigrad.compiler.emit import Emitter
+from minigrad.compiler.lower import lower
 from minigrad.compiler.memory import fit, parse
 from minigrad.compiler.program import CONSTANT, Builder, Instruction, Program, Value, same, settle, simplify
 from minigrad.compiler.schedule import Region, schedule
@@ -157,6 +159,7 @@ class Variant:
     def finish(self, threads: int, memory: int | None = None) -> None:
         p = self.program
         self.before = sum(1 for _ in p.instructions())
+        lower(p)
         simplify(p, _holders(p))
         self.held = None if memory is None else fit(p, memory)
         self.budget = memory
@@ -200,7 +203,7 @@ class Variant:
 def _owned(value: Any, leaves: list[Tensor]) -> Any:
     return (
         value.copy()
-        if isinstance(value, np.ndarray) and (value.base is not None or any(value is t._data for t in leaves))
+        if isinstance(value, np.ndarray) and (not arena.owns(value) or any(value is t._data for t in leaves))
         else value
     )
 

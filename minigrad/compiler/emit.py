@@ -7,14 +7,15 @@ one where they do not live at the same time; views of buffers are made once, not
 from __future__ import annotations
 
 import sys
-from collections import deque
-from collections.abc import Callable, Iterator
+from bisect import bisect_left, insort
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from minigrad import backend
+from minigrad import arena, backend
+from minigrad.compiler.into import INTO, SCALARS, is_scalar, takes_out
 from minigrad.compiler.program import (
     CONSTANT,
     INPUT,
@@ -28,76 +29,12 @@ from minigrad.compiler.program import (
     Write,
     owns_memory,
 )
-from minigrad.compiler.schedule import BLOCK, TOTALS, Item, Region, axes_of, inner, is_cut, operands
-from minigrad.ops.elementwise import clear
+from minigrad.compiler.regions import Block, Scratch, combine, is_literal, run_blocks
+from minigrad.compiler.schedule import BLOCK, TOTALS, Item, Region, axes_of, inner, operands
 from minigrad.tensor import wrap
-from minigrad.threads import share
 
-ALONE = 4 * BLOCK
+ALONE = 131072
 """A region of fewer elements is not worth waking a second thread (about 50 us)."""
-
-
-# Operations that are no ufuncs but can write into a given array: ``(out, *operands, *params)``.
-def _matmul_into(out: Any, a: Any, b: Any) -> Any:
-    if b.ndim == 2 and a.ndim > 2:
-        np.matmul(a.reshape(-1, a.shape[-1]), b, out=out.reshape(-1, b.shape[1]))
-        return out
-    return np.matmul(a, b, out=out)
-
-
-def _linear_into(out: Any, x: Any, weight: Any, bias: Any) -> Any:
-    if bias is not None and bias.ndim > 1:  # it may have more axes than the product
-        return np.add(np.matmul(x, weight.T), bias, out)
-    _matmul_into(out, x, weight.T)
-    return out if bias is None else np.add(out, bias, out)
-
-
-def _sum_into(out: Any, x: Any, axis: Any, keepdims: bool, dtype: Any) -> Any:
-    return np.add.reduce(x, axis=axis, dtype=dtype, out=out, keepdims=keepdims)
-
-
-def _max_into(out: Any, x: Any, axis: Any, keepdims: bool) -> Any:
-    return np.maximum.reduce(x, axis=axis, out=out, keepdims=keepdims)
-
-
-def _copy_into(out: Any, x: Any, *_: Any) -> Any:
-    np.copyto(out, x, casting="unsafe")
-    return out
-
-
-def _relu_into(out: Any, x: Any) -> Any:
-    return np.maximum(x, 0, out=out)
-
-
-def _where_into(out: Any, c: Any, a: Any, b: Any) -> Any:
-    if type(b) is int and b == 0 and np.shape(c) == np.shape(a) == out.shape and c.dtype == bool:
-        return clear(a, c, out)
-    np.copyto(out, b)
-    np.copyto(out, a, where=np.not_equal(c, 0))
-    return out
-
-
-def _power_into(out: Any, a: Any, b: Any) -> Any:
-    quick = QUICK_POWERS.get(b) if type(b) in (int, float) else None
-    return np.power(a, b, out) if quick is None else quick(a, out)
-
-
-QUICK_POWERS: dict[Any, Any] = {2: np.square, 1: np.positive, 0.5: np.sqrt, -1: np.reciprocal}
-"""What the operator ``**`` does on floating arrays."""
-
-
-INTO: dict[str, Callable[..., Any]] = {
-    "matmul": _matmul_into,
-    "linear": _linear_into,
-    "sum": _sum_into,
-    "max": _max_into,
-    "copy": _copy_into,
-    "astype": _copy_into,
-    "relu": _relu_into,
-    "power": _power_into,
-    "where": _where_into,
-}
-"""Each is held equal to its operation, bit for bit, by a test over the table."""
 
 
 @dataclass(slots=True)
@@ -113,24 +50,6 @@ class Plan:
     slot: dict[int, int]
     sizes: list[int]
     kept: set[int]
-
-
-def takes_out(step: Instruction, p: Program) -> bool:
-    """Whether an instruction can write into a buffer."""
-    out = p.values[step.out]
-    if not isinstance(out.array, np.ndarray | np.generic) or out.dtype.kind == "O":
-        return False
-    if isinstance(step.op.forward, np.ufunc):
-        return not step.params and any(isinstance(p.values[k].array, np.ndarray) for k in step.args)
-    if step.op.name not in INTO or any(isinstance(q, Ref) for q in step.params):
-        return False
-    if step.op.name == "linear" and len(p.values[step.args[0]].shape) < 2:
-        return False
-    if step.op.name == "matmul" and (min(len(p.values[k].shape) for k in step.args) < 2 or not out.shape):
-        return False
-    if step.op.name in ("where", "power"):
-        return bool(out.dtype.kind == "f")
-    return step.op.name != "max" or len(step.params) == 2
 
 
 def reads(item: Item) -> list[int]:
@@ -159,20 +78,23 @@ def plan(p: Program, items: list[Item], visible: set[int]) -> tuple[Plan, dict[i
     fresh = visible | assigned
     slot: dict[int, int] = {}
     sizes: list[int] = []
-    free: list[int] = []
+    free: list[tuple[int, int]] = []  # the bytes and the number of each, in order
     expiring: dict[int, list[int]] = {}
 
     def take(number: int) -> None:
         nbytes = max(p.values[number].array.nbytes, 1)
-        fits = [b for b in free if nbytes <= sizes[b] <= 2 * nbytes + 256]
-        if fits:
-            best = min(fits, key=lambda b: sizes[b])
-            free.remove(best)
+        place = bisect_left(free, (nbytes, -1))
+        if place < len(free) and free[place][0] <= 2 * nbytes + 256:
+            _, best = free.pop(place)
         else:
             best = len(sizes)
             sizes.append(nbytes)
         slot[number] = best
         expiring.setdefault(last.get(number, -1), []).append(best)
+
+    def give(buffers: list[int]) -> None:
+        for b in buffers:
+            insort(free, (sizes[b], b))
 
     for at, item in enumerate(items):
         freed = expiring.pop(at, [])
@@ -188,7 +110,7 @@ def plan(p: Program, items: list[Item], visible: set[int]) -> tuple[Plan, dict[i
             }
             others = {slot[p.values[k].root] for k in item.args if p.values[k].root != k and p.values[k].root in slot}
             early = [b for b in freed if b in exact - others]
-            free += early
+            give(early)
             freed = [b for b in freed if b not in early]
         outs = [item.out] if isinstance(item, Instruction) and takes_out(item, p) else []
         if isinstance(item, Region):
@@ -196,7 +118,7 @@ def plan(p: Program, items: list[Item], visible: set[int]) -> tuple[Plan, dict[i
         for number in outs:
             if p.values[number].root == number and number not in kept | fresh and number in last:
                 take(number)
-        free += freed
+        give(freed)
     return Plan(slot, sizes, kept), last, fresh
 
 
@@ -207,12 +129,16 @@ class Emitter:
         self.p, self.items, self.threads = p, items, threads
         self.visible = set(p.outputs)
         self.plan, self.last, self.fresh = plan(p, items, self.visible)
-        self.space: dict[str, Any] = {"empty": np.empty, "wrap": wrap, "array_of": backend.array_of, "run_blocks": run_blocks}
+        self.space: dict[str, Any] = {
+            "empty": arena.empty, "copyto": np.copyto, "add_up": np.add.reduce, "wrap": wrap, "array_of": backend.array_of,
+            "run_blocks": run_blocks,
+        }  # fmt: skip
         self.static: dict[int, Any] = {}
         self.recipes: list[Callable[[], None]] = []
         self.lines: list[str] = []
         self.blocks: list[str] = []
         self.loaded: set[int] = set()
+        self.scalars: set[int] = set()
         self.kept_nodes: list[tuple[str, Any]] = []
         self.views = 0
         # What can be written where we say.
@@ -224,13 +150,13 @@ class Emitter:
     # Buffers
     def bind(self) -> None:
         """Make the buffers, and name them as the code does."""
-        p, arena = self.p, [np.empty(n, np.uint8) for n in self.plan.sizes]
+        p, buffers = self.p, [np.empty(n, np.uint8) for n in self.plan.sizes]
         for v in p.values:
             if v.kind == CONSTANT:
                 self.static[v.number] = v.array
         for number, b in self.plan.slot.items():
             v = p.values[number]
-            self.static[number] = laid_out(v.array, arena[b][: v.array.nbytes].view(v.dtype))
+            self.static[number] = laid_out(v.array, buffers[b][: v.array.nbytes].view(v.dtype))
         for number in self.plan.kept:
             v = p.values[number]
             if number in self.writable:
@@ -251,6 +177,7 @@ class Emitter:
         self.source = text + "\n"
         exec(compile(self.source, "<minigrad: compiled step>", "exec"), self.space)  # noqa: S102
         self.run = self.space["run"]
+        self.lines, self.blocks, self.loaded, self.scalars = [], [], set(), set()  # 0.5 kB a value
 
     def name(self, number: int) -> str:
         """How the code calls a value; loads it first if it lives outside."""
@@ -263,8 +190,19 @@ class Emitter:
         if v.kind == OLD_GRAD and number not in self.loaded:
             self.space[f"n{number}"] = v.source
             self.lines.append(f"v{number} = n{number}.grad._data")
+        if number in self.scalars and number not in self.loaded:
+            self.lines.append(f"v{number} = array_of(f{number})")
         self.loaded.add(number)
         return f"v{number}"
+
+    def scalar(self, number: int) -> str:
+        """How the code calls a 0-d value as one of NumPy's scalars; takes it out of its array first, if it is in one."""
+        if is_literal(self.p.values[number]):
+            return self.name(number)
+        if number not in self.scalars:
+            self.lines.append(f"f{number} = {self.name(number)}[()]")
+            self.scalars.add(number)
+        return f"f{number}"
 
     def item(self, item: Item, at: int) -> None:
         if isinstance(item, int):
@@ -291,6 +229,10 @@ class Emitter:
 
     def instruction(self, step: Instruction) -> None:
         p, out = self.p, self.p.values[step.out]
+        if is_scalar(step, p):
+            self.lines.append(f"f{step.out} = {SCALARS[step.op.forward].format(*(self.scalar(k) for k in step.args))}")
+            self.scalars.add(step.out)
+            return
         if out.root != step.out and all(k in self.static for k in reads(step)) and self.static_view(step):
             return
         args = [self.name(k) for k in step.args]
@@ -370,8 +312,9 @@ class Emitter:
         p = self.p
         made, outside = inner(region), operands(region)
         needed = {k for k in made if k in self.last and (self.last[k] > at or self._read_outside(k, region))}
-        outs = [k for k in needed if k not in region.totals]
-        for k in outs:
+        outs = [k for k in needed if k not in region.totals | region.sums]
+        totals = [s for s in region.steps if s.out in region.totals]
+        for k in [*outs, *region.sums]:
             if k not in self.static:
                 self.name(k)
                 v = p.values[k]
@@ -379,31 +322,24 @@ class Emitter:
                 self.lines.append(f"v{k} = empty({v.shape}, d{k})")
         widest = max(p.values[k].size for s in region.steps for k in (s.out, *s.args))
         rows = widest if region.flat else region.rows
-        step = max(1, BLOCK // max(1, widest // rows))
-        body, scratch = self._block(region, set(outs))
-        names = [*(self.name(k) for k in outside if not self._literal(k)), *(f"v{k}" for k in outs)]
-        arguments = [f"v{k}" for k in outside if not self._literal(k)] + [f"v{k}" for k in outs]
-        totals = [s for s in region.steps if s.out in region.totals]
-        self.blocks += [f"def block{at}(i, j, scratch, {', '.join(arguments)}):", *(f"    {line}" for line in body)]
+        step = -(-rows // (2 * -(-widest // (2 * BLOCK)))) if widest >= ALONE else rows  # an even number of equal blocks
+        block = Block(self, region, set(outs))
+        cut = [*(k for k in outside if not is_literal(p.values[k])), *outs]
+        filled = [f"v{k}" for k in sorted(region.sums)]
+        arguments = ", ".join(["i", "j", "k", "s", "turns", *(f"v{k}" for k in cut), *filled])
+        self.blocks += [f"def block{at}({arguments}):", *(f"    {line}" for line in block.lines)]
         self.blocks += [f"    return ({''.join(f'w{s.out}, ' for s in totals)})", ""]
         threads = self.threads if widest >= ALONE else 1
-        self.space[f"scratch{at}"] = [[np.empty(step * n, dtype) for n, dtype in scratch] for _ in range(threads)]
-        flat = "".join(f"{n}.reshape(-1), " if region.flat and self._is_full(n, region) else f"{n}, " for n in names)
-        call = f"run_blocks(block{at}, {rows}, {step}, scratch{at}, ({flat}))"
+        self.space[f"scratch{at}"] = [Scratch(block.spots, block.views, step) for _ in range(threads)]
+        flat = [f"{n}.reshape(-1)" if region.flat and p.values[k].size == widest else n for k in cut for n in (self.name(k),)]
+        arrays = "".join(f"{n}, " for n in (*flat, *(f"{n}.reshape(-1)" for n in filled)))
+        call = f"run_blocks(block{at}, {rows}, {step}, scratch{at}, ({arrays}){', True' if filled else ''})"
         self.lines.append(f"r{at} = {call}" if totals else call)
         for i, s in enumerate(totals):
             self._total(s, f"r{at}", i)
 
     def _read_outside(self, k: int, region: Region) -> bool:
         return any(k in reads(item) for item in self.items if item is not region) or k in self.visible
-
-    def _literal(self, k: int) -> bool:
-        v = self.p.values[k]
-        return v.kind == CONSTANT and not isinstance(v.array, np.ndarray)
-
-    def _is_full(self, name: str, region: Region) -> bool:
-        full = max(self.p.values[k].size for s in region.steps for k in (s.out, *s.args))
-        return self.p.values[int(name[1:])].size == full
 
     def _total(self, s: Instruction, result: str, i: int) -> None:
         """A reduction over all rows from those of the blocks, block after block, whatever thread had them."""
@@ -414,76 +350,6 @@ class Emitter:
         divided = f" / {n}" if s.op.name == "mean" else ""
         self.space[f"y{s.out}"] = self.p.values[s.out].shape
         self.lines.append(f"v{s.out} = combine(x{s.out}, {result}, {i}).reshape(y{s.out}){divided}")
-
-    def _block(self, region: Region, outs: set[int]) -> tuple[list[str], list[tuple[int, Any]]]:
-        """The text of one block, and the scratch arrays that it needs: elements for each row, dtype."""
-        p = self.p
-        lines: list[str] = []
-        local: dict[int, str] = {}
-        scratch: list[tuple[int, Any]] = []
-        idle: list[tuple[int, int, Any]] = []
-        held: dict[int, tuple[int, int, Any]] = {}
-        base: dict[int, int] = {}  # of a reshaped value: whose scratch array it is a view of
-        last: dict[int, int] = {}
-        for n, s in enumerate(region.steps):
-            if s.op.name == "reshape":
-                base[s.out] = base.get(s.args[0], s.args[0])
-            last |= {base.get(k, k): n for k in s.args}
-
-        def cut(k: int, ndim: int) -> str:
-            if k in local:
-                return local[k]
-            if self._literal(k):
-                return self.name(k)
-            v = p.values[k]
-            full = v.size > 1 if region.flat else is_cut(v, region.rows, ndim)
-            if not full:
-                return f"v{k}"
-            local[k] = f"c{k}"
-            lines.append(f"c{k} = v{k}[i:j]")
-            return local[k]
-
-        for n, s in enumerate(region.steps):
-            out = p.values[s.out]
-            ndim = len(out.shape) if s.op.elementwise else len(p.values[s.args[0]].shape)
-            args = [cut(k, ndim) for k in s.args]
-            params = [self.parameter(q, s, i) for i, q in enumerate(s.params)]
-            here = f"c{s.out}"
-            if s.out in region.totals:
-                axes = axes_of(s, len(p.values[s.args[0]].shape)) or ()
-                self.space[f"z{s.out}"] = TOTALS[s.op.name]
-                self.space[f"k{s.out}"] = None if region.flat else axes
-                lines.append(f"w{s.out} = z{s.out}.reduce({args[0]}, axis=k{s.out}, keepdims={not region.flat})")
-                continue
-            if s.out in outs:
-                lines.append(f"{here} = v{s.out}[i:j]")
-            into = takes_out(s, p) and s.op.name != "matmul"
-            if s.op.name == "reshape":
-                sizes = "".join(f"{d}, " for d in out.shape[1:])
-                value = f"{args[0]}.reshape((j - i, {sizes}))"
-                lines.append(f"{here}[...] = {value}" if s.out in outs else f"{here} = {value}")
-            elif into:
-                if s.out not in outs:
-                    n_row = 1 if region.flat else int(np.prod(out.shape[1:]))
-                    spot = next((b for b in idle if b[1] == n_row and b[2] == out.dtype), None)
-                    if spot is None:
-                        spot = (len(scratch), n_row, out.dtype)
-                        scratch.append((n_row, out.dtype))
-                    else:
-                        idle.remove(spot)
-                    held[s.out] = spot
-                    rest = "" if region.flat else "".join(f", {d}" for d in out.shape[1:])
-                    shaped = f".reshape((j - i{rest}))" if rest else ""
-                    lines.append(f"{here} = scratch[{spot[0]}][:(j - i) * {n_row}]{shaped}")
-                lines.append(self.call_into(s, here, args, params))
-            else:
-                value = self.call(s, args, params)
-                lines.append(f"{here}[...] = {value}" if s.out in outs else f"{here} = {value}")
-            local[s.out] = here
-            for root in {base.get(k, k) for k in s.args}:
-                if last[root] == n and root in held:
-                    idle.append(held.pop(root))
-        return lines, scratch
 
     # Whether a buffer may be written to again
     def untouched(self) -> bool:
@@ -506,28 +372,3 @@ def laid_out(like: Any, memory: Any) -> Any:
     order = sorted(range(like.ndim), key=lambda k: -abs(like.strides[k]))
     back = [order.index(k) for k in range(like.ndim)]
     return memory.reshape([like.shape[k] for k in order]).transpose(back)
-
-
-def combine(ufunc: Any, parts: list[tuple[Any, ...]], i: int) -> Any:
-    """The blocks' results, in the order of the rows."""
-    total = parts[0][i]
-    for part in parts[1:]:
-        total = ufunc(total, part[i])
-    return total
-
-
-def run_blocks(
-    block: Callable[..., Any], rows: int, step: int, scratch: list[Any], arrays: tuple[Any, ...]
-) -> list[tuple[Any, ...]]:
-    """Run a region block by block, on as many threads as there are sets of scratch arrays; what each block returns, in order."""
-    found: list[tuple[Any, ...]] = [()] * -(-rows // step)
-    idle = deque(scratch)
-
-    def work(numbers: Iterator[int]) -> None:
-        mine = idle.pop()
-        with np.errstate(all="ignore"):  # NumPy's error state belongs to a thread
-            for k in numbers:
-                found[k] = block(k * step, min(k * step + step, rows), mine, *arrays)
-
-    share(work, len(found), most=len(scratch))
-    return found

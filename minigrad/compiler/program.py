@@ -6,6 +6,7 @@ change nothing are left out, and what nobody reads is dropped.
 
 from __future__ import annotations
 
+import functools
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -416,11 +417,10 @@ def settle(p: Program, log: Log, of_node: dict[Node, int]) -> None:
                         f"keep its values from the first run. Use minigrad's operations on the Tensor itself."
                     )
     for v in varying:
-        v.array = _hollow(v.array)
+        v.array = hollow(v.array.shape, v.array.dtype, v.array.strides, v.array.flags.writeable)
 
 
-def _hollow(array: Any) -> Any:
-    """An array of the same shape, dtype and strides without its memory. Nobody may read its elements."""
-    return np.lib.stride_tricks.as_strided(
-        np.empty(1, array.dtype), array.shape, array.strides, writeable=array.flags.writeable
-    )
+@functools.lru_cache(4096)
+def hollow(shape: tuple[int, ...], dtype: Any, strides: tuple[int, ...], writeable: bool = True) -> Any:
+    """An array without the memory of one. Nobody may read its elements, so that all of a kind are the same (1 kB each)."""
+    return np.lib.stride_tricks.as_strided(np.empty(1, dtype), shape, strides, writeable=writeable)

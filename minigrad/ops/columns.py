@@ -7,7 +7,7 @@ are the forward computations of the primitives in minigrad/ops/conv.py; on other
 from __future__ import annotations
 
 from collections.abc import Iterator
-from math import prod
+from math import gcd, prod
 from typing import Any
 
 import numpy as np
@@ -19,9 +19,9 @@ LIMIT = (1 << 19) - 1
 """Multiplications in one product. OpenBLAS computes so small ones on the thread that asks, and two of our threads ask at once:
 (64, 192) @ (192, 1088) at 150 to 165 GFLOP/s on two BLAS threads of an idle machine and at 3 to 30 of a busy one, where
 they wait for each other; in pieces 105 on each of our threads, in both."""
-DEPTH = 256
-"""Longer sums are added up from parts, so that a product of so few multiplications is no sliver: (64, 192) @ (192, 32) 109 GFLOP/s,
-(16, 576) @ (576, 32) 32."""
+DEPTH = 255
+"""Longer sums are added up from parts, so that a product of so few multiplications, 64 rows by 32, is no sliver:
+(64, 192) @ (192, 32) 109 GFLOP/s, (16, 576) @ (576, 32) 32."""
 BUFFER = 1 << 20
 """Bytes of columns at a time, so that they stay in a core's L2 cache until they are multiplied."""
 SHORT = 16
@@ -61,11 +61,15 @@ class _Columns:
         self.taps = (1, *kernel[1:]) if shifted else kernel
         self.depth = C // groups * prod(self.taps)
         row = max(1, C * prod(self.taps) * self.area * itemsize)
-        self.together = max(1, min(N, BUFFER // (row * (out[0] + self.halo)), -(-N // LANES) if shared else N))
+        self.together = max(1, min(N, BUFFER // (row * (out[0] + self.halo))))
+        if shared:  # into an even number of blocks, at least as many as lanes
+            self.together = -(-N // max(LANES, 2 * -(-N // (2 * self.together))))
         self.side = out[-1] < SHORT
         row *= self.together
         rows = max(1, min(out[0], BUFFER // row - self.halo))
-        rows = -(-out[0] // -(-out[0] // rows))
+        count, each = -(-out[0] // rows), LANES // gcd(LANES, -(-N // self.together) or 1)
+        count = -(-count // each) * each if shared and N < LANES else count
+        rows = -(-out[0] // count)
         bands = [(r, min(r + rows, out[0])) for r in range(0, out[0], rows)]
         self.tasks = [(slice(n, min(n + self.together, N)), *band) for n in range(0, N, self.together) for band in bands]
         self.rows = rows + self.halo
@@ -109,25 +113,35 @@ def _pieces(n: int, most: int) -> list[tuple[slice, int, int]]:
 def _multiply(a: Any, b: Any, out: Any) -> None:
     """Write a @ b to ``out``, for a of (groups, M, K) and b of (images, groups, K, n), in products of at most LIMIT."""
     N, g, K, length = b.shape
-    for r, m, height in _pieces(a.shape[1], 64):
-        for c, n, width in _pieces(length, max(RUN, LIMIT // (height * K) // RUN * RUN)):
+    for r, m, height in _pieces(a.shape[1], max(16, min(64, LIMIT // (max(1, K) * RUN) // 16 * 16))):
+        for c, n, width in _pieces(length, max(RUN, LIMIT // max(1, height * K) // RUN * RUN)):
             left = a[:, r].reshape(g, m, 1, height, K)
             right = b[..., c].reshape(N, g, 1, K, n, width).swapaxes(3, 4)
             np.matmul(left, right, out=out[:, :, r, c].reshape(N, g, m, height, n, width).swapaxes(3, 4))
 
 
-def _correlate(a: Any, b: Any, out: Any) -> None:
-    """Add a @ b.T to ``out``, for (images, groups, M, n) and (images, groups, K, n), added up over the images.
+def _product(a: Any, b: Any) -> Any:
+    """The product of (groups, M, K) and (groups, K, n), in products of at most LIMIT."""
+    out = np.empty((1, *a.shape[:2], b.shape[2]), np.result_type(a, b))
+    _multiply(a, b[None], out)
+    return out[0]
 
-    Products of few rows and a long sum are fastest: (16, 256) @ (256, 64) 95 GFLOP/s, (64, 64) @ (64, 64) 66.
+
+def _correlate(a: Any, b: Any, out: Any) -> None:
+    """Add a @ b to ``out``, for (images, groups, M, n) and (images, groups, n, K), added up over the images.
+
+    Where b lies in rows, a product has up to 6144 results: (150, 1600) @ (1600, 16) at 74 GFLOP/s, in (64, 16) at 66. Where it
+    lies in columns, (64, 16): 61 there, in larger ones 49, for each takes all of b apart again.
     """
+    most, results = (64, 6144) if b.strides[3] == b.itemsize else (16, 1024)
     N, g, M, length = a.shape
-    for r, m, height in _pieces(M, 16):
-        for c, k, width in _pieces(b.shape[2], 64):
+    for c, k, width in _pieces(b.shape[3], most):
+        for r, m, height in _pieces(M, results // width):
             for s, n, run in _pieces(length, max(RUN, LIMIT // (height * width) // RUN * RUN)):
                 left = a[:, :, r, s].reshape(N, g, m, 1, height, n, run).transpose(0, 5, 1, 2, 3, 4, 6)
-                right = b[:, :, c, s].reshape(N, g, 1, k, width, n, run).transpose(0, 5, 1, 2, 3, 6, 4)
-                part = np.matmul(left, right).sum((0, 1))
+                right = b[:, :, s, c].reshape(N, g, n, run, 1, k, width).transpose(0, 2, 1, 4, 5, 3, 6)
+                part = np.matmul(left, right)
+                part = part.sum((0, 1)) if N * n > 1 else part[0, 0]
                 out[:, r, c] += part.swapaxes(2, 3).reshape(g, m * height, k * width)
 
 
@@ -166,7 +180,7 @@ def _weight_blocked(x: Any, g: Any, kernel: Ints, stride: Ints, padding: Pairs, 
     (N, C), O = x.shape[:2], g.shape[1]
     plan = _Columns(x.shape, O, kernel, stride, padding, dilation, groups, x.itemsize)
     lanes = min(LANES, len(plan.tasks))
-    w = np.zeros((max(1, lanes), plan.shifts, groups, O // groups, plan.depth), np.result_type(x, g))
+    w = np.zeros((max(1, lanes), plan.shifts, groups, plan.depth, O // groups), np.result_type(x, g))
     g = g.reshape(N, O, prod(plan.out))
 
     def work(todo: Iterator[int]) -> None:
@@ -174,11 +188,14 @@ def _weight_blocked(x: Any, g: Any, kernel: Ints, stride: Ints, padding: Pairs, 
         for lane in todo:
             for images, outputs, columns in plan.walk(x, iter(range(lane, len(plan.tasks), lanes)), buffers):
                 part = g[images, :, outputs]
-                part = np.ascontiguousarray(np.moveaxis(part, 0, -1)) if plan.side else part
-                part = part.reshape(len(columns[0]), groups, O // groups, columns[0].shape[3])
+                if plan.side:  # copied in any case, and so in rows
+                    part = np.ascontiguousarray(part.transpose(2, 0, 1)).reshape(1, columns[0].shape[3], groups, O // groups)
+                    part = part.swapaxes(1, 2)
+                else:
+                    part = part.reshape(len(part), groups, O // groups, part.shape[2]).swapaxes(2, 3)
                 for shifted, total in zip(columns, w[lane]):
-                    _correlate(part, shifted, total)
+                    _correlate(shifted, part, total)
 
     share(work, lanes, plan.alone)
-    total = w.sum(0).reshape(plan.shifts, groups, O // groups, C // groups, prod(plan.taps))
-    return np.moveaxis(total, 0, 3).reshape(O, C // groups, *kernel)
+    total = w.sum(0).reshape(plan.shifts, groups, C // groups, prod(plan.taps), O // groups)
+    return total.transpose(1, 4, 2, 0, 3).reshape(O, C // groups, *kernel)

@@ -14,10 +14,11 @@ import numpy as np
 
 from minigrad.backend import namespace
 from minigrad.errors import ShapeError
-from minigrad.ops.columns import _conv_blocked, _weight_blocked
+from minigrad.ops.columns import SHARED, _conv_blocked, _product, _weight_blocked
 from minigrad.ops.shape import _given
 from minigrad.ops.windows import Ints, Pairs, Size, _batched, _exact, _in_size, _low, _out_size, _spread, _taps
 from minigrad.primitive import primitive
+from minigrad.threads import share
 
 BLOCK = 1 << 21
 """Bytes of im2col columns at a time. Columns and product of (64, 6, 14, 14) * (16, 6, 5, 5) took 1.01 ms in blocks of 256 KiB,
@@ -29,18 +30,21 @@ took 3.15 ms, of single ones 0.74, of 16 1.09."""
 # Convolution: the trilinear form  sum x[n, c, stride*m + dilation*k - low] * w[o, c, k] * g[n, o, m].  Its derivative in any
 # one of x, w and g is one of three operations on the other two, and so are all their derivatives in turn.
 #
-# Processor time over PyTorch 2.13's, one thread each, float32 (in brackets without blocks), forward / weight / input gradient:
-#   (16, 64, 32, 32) * (64, 64, 3, 3), padding 1    1.2 / 1.2 / 1.2 (1.5 / 1.1 / 1.4)
-#   (32, 16, 32, 32) * (16, 16, 3, 3), padding 1    1.1 / 1.3 / 1.5 (2.1 / 2.1 / 2.5)
-#   (8, 256, 8, 8) * (256, 256, 3, 3), padding 1    1.6 / 1.4 / 1.6 (1.5 / 1.0 / 1.5)
-#   (32, 3, 32, 32) * (32, 3, 3, 3), padding 1      1.1 / 1.2 / 0.9 (2.7 / 3.8 / 0.9)
-#   (64, 1, 28, 28) * (6, 1, 5, 5), padding 2       1.1 / 1.4 / 0.2 (1.5 / 1.4 / 0.2)
-#   (64, 6, 14, 14) * (16, 6, 5, 5)                 2.2 / 1.5 / 1.2 (2.1 / 1.4 / 1.3)
-#   (16, 32, 32, 32) * (64, 32, 3, 3), stride 2     1.5 / 1.3 / 1.3 (1.7 / 1.4 / 1.9)
-#   (16, 3, 32, 32) * (64, 3, 4, 4), stride 4       2.2 / 2.3 / 0.4 (2.1 / 2.3 / 0.4)
-#   (16, 64, 32, 32) * (64, 64, 1, 1)               0.8 / 0.8 / 0.8 (the same)
-#   (16, 32, 32, 32) * (64, 8, 3, 3), 4 groups      1.4 / 2.1 / 1.4 (1.5 / 1.4 / 2.5)
-#   the same, one channel to a group                2.0 / 1.5 / 1.6 (2.8 / 1.8 / 2.5)
+# Processor time over PyTorch 2.13's, one thread each, float32, forward / weight / input gradient:
+#   (16, 64, 32, 32) * (64, 64, 3, 3), padding 1    1.1 / 1.0 / 1.1
+#   (32, 16, 32, 32) * (16, 16, 3, 3), padding 1    1.0 / 1.0 / 1.1
+#   (16, 128, 16, 16) * (128, 128, 3, 3), padding 1 1.2 / 1.2 / 1.2
+#   (8, 256, 8, 8) * (256, 256, 3, 3), padding 1    1.4 / 1.4 / 1.5
+#   (1, 64, 56, 56) * (64, 64, 3, 3), padding 1     1.2 / 1.1 / 1.1
+#   (32, 3, 32, 32) * (32, 3, 3, 3), padding 1      0.9 / 0.9 / 0.6
+#   (64, 1, 28, 28) * (6, 1, 5, 5), padding 2       1.1 / 1.2 / 0.2
+#   (64, 6, 14, 14) * (16, 6, 5, 5)                 1.8 / 1.1 / 1.0
+#   (16, 32, 32, 32) * (64, 32, 3, 3), stride 2     1.3 / 1.3 / 0.9
+#   (1, 3, 224, 224) * (64, 3, 7, 7), stride 2      1.4 / 1.4 / 0.4
+#   (16, 3, 32, 32) * (64, 3, 4, 4), stride 4       1.8 / 1.6 / 0.4
+#   (16, 64, 32, 32) * (64, 64, 1, 1)               0.8 / 0.8 / 0.8
+#   (16, 32, 32, 32) * (64, 8, 3, 3), 4 groups      1.4 / 1.6 / 1.1
+#   the same, one channel to a group                1.6 / 1.2 / 1.4; with stride 2 2.3 / 1.8 / 1.5
 
 
 def _pointwise(kernel: Ints, stride: Ints, padding: Pairs) -> bool:
@@ -155,19 +159,24 @@ def _transpose_forward(g: Any, w: Any, stride: Ints, padding: Pairs, dilation: I
         # A convolution copies columns of O * size; the overlap-add below adds C * out of them.
         return _transpose_phases(g, w, size, stride, padding, dilation, groups)
     x = xp.zeros((N, C, *size), dtype=np.result_type(g, w))
-    matrix = w.reshape(groups, width, depth).swapaxes(-1, -2)
+    matrix, product = w.reshape(groups, width, depth).swapaxes(-1, -2), _product if xp is np else xp.matmul
     blocks, rows = _blocks(N, C * prod(kernel) * prod(out[1:]) * x.itemsize, out)
-    for images in blocks:
-        target = x[images]
-        block = xp.zeros((C, *size, len(target)), dtype=x.dtype)
-        for first, last in rows:
-            part = xp.moveaxis(g[images, :, first:last], 0, -1)
-            columns = matrix @ part.reshape(groups, width, prod(part.shape[1:]))
-            columns = columns.reshape(C, prod(kernel), *part.shape[1:])
-            low = (padding[0][0] - first * stride[0], *_low(padding[1:]))
-            for k, outputs, inputs in _taps(size, part.shape[1:-1], kernel, stride, low, dilation):
-                block[:, *inputs] += columns[:, k][:, *outputs]
-        target[...] = xp.moveaxis(block, -1, 0)
+    small = N * O * C * prod(kernel) * prod(out) < SHARED * groups
+
+    def work(todo: Iterator[int]) -> None:
+        for images in (blocks[k] for k in todo):
+            target = x[images]
+            block = xp.zeros((C, *size, len(target)), dtype=x.dtype)
+            for first, last in rows:
+                part = xp.moveaxis(g[images, :, first:last], 0, -1)
+                columns = product(matrix, part.reshape(groups, width, prod(part.shape[1:])))
+                columns = columns.reshape(C, prod(kernel), *part.shape[1:])
+                low = (padding[0][0] - first * stride[0], *_low(padding[1:]))
+                for k, outputs, inputs in _taps(size, part.shape[1:-1], kernel, stride, low, dilation):
+                    block[:, *inputs] += columns[:, k][:, *outputs]
+            target[...] = xp.moveaxis(block, -1, 0)
+
+    share(work, len(blocks), small or xp is not np)
     return x
 
 

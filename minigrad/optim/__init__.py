@@ -18,6 +18,7 @@ from minigrad.optim import lr_scheduler
 from minigrad.optim.adafactor import Adafactor
 from minigrad.optim.adaptive import Adadelta, Adagrad, Adam, Adamax, AdamW, NAdam, RAdam, RMSprop, Rprop
 from minigrad.optim.base import Elementwise, Optimizer, OptimizerError
+from minigrad.optim.grad_scaler import GradScaler
 from minigrad.optim.lbfgs import LBFGS
 from minigrad.optim.minimize import (
     LineSearchResult,
@@ -42,6 +43,7 @@ __all__ = [
     "AdamW",
     "Adamax",
     "Elementwise",
+    "GradScaler",
     "LineSearchResult",
     "NAdam",
     "Optimizer",

@@ -16,11 +16,10 @@ import os
 import string
 import sys
 import tempfile
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -28,10 +27,10 @@ import numpy as np
 from minigrad import errors
 from minigrad.tensor import Tensor, asarray
 from minigrad.testing.check import examine
+from minigrad.testing.kinds import EVERY, KINDS, Array, Kind, Reference, Torch, kinds_of
 from minigrad.transforms import gradients
 
-Array = np.ndarray[Any, Any]
-Fits = Callable[..., bool]
+__all__ = ["KINDS", "LARGEST", "Kind", "Program", "ProgramError", "Reference", "Step", "folder", "kinds_of", "save_drawing"]
 
 CLOSE = {"float64": 1e-9, "float32": 1e-3, "float16": 5e-2}
 """Relative errors allowed between libraries, and between forward and reverse mode."""
@@ -39,139 +38,6 @@ LARGEST = 1e3
 """No value of a drawn program is larger, so that none of its derivatives drowns in rounding."""
 folder: ContextVar[Path | None] = ContextVar("folder", default=None)
 """Where drawings of failed programs go; the temporary folder by default."""
-
-
-class Kind(NamedTuple):
-    """A step that programs are made of.
-
-    Attributes:
-        code: a line (or lines that assign ``out``) with ``xp`` for the library and ``{0}``, ``{1}`` for the operands.
-        sort: ``elementwise``, ``reduction``, ``product``, ``view`` or ``in place``.
-        arity: how many operands it takes.
-        fits: whether it can be applied to these arrays, and is differentiable there.
-        axes: whether ``{axis}`` is to be filled in.
-        run: for an operation of the user's own, that operation; NumPy runs its forward function.
-    """
-
-    code: str
-    sort: str
-    arity: int = 1
-    fits: Fits = lambda *_: True
-    axes: bool = False
-    run: Callable[..., Any] | None = None
-
-
-def _above(low: float) -> Fits:
-    return lambda a: bool((a > low).all())
-
-
-def _off_kink(a: Array) -> bool:
-    return bool((np.abs(a) > 1e-3).all())
-
-
-def _apart(a: Array, b: Array) -> bool:
-    return bool((np.abs(a - b) > 1e-3).all())
-
-
-def _top_apart(a: Array) -> bool:
-    flat = np.sort(a.reshape(-1))
-    return a.ndim > 0 and a.size > 0 and (a.size < 2 or bool((np.diff(flat) > 1e-3).all()))
-
-
-def _matrices(a: Array, b: Array) -> bool:
-    return a.ndim == b.ndim == 2 and a.shape[1] == b.shape[0]
-
-
-def _into(a: Array, b: Array) -> bool:
-    return bool(np.broadcast_shapes(a.shape, b.shape) == a.shape)
-
-
-def _into_row(a: Array, b: Array) -> bool:
-    return a.ndim > 0 and len(a) > 0 and _into(a[0], b)
-
-
-def _axes(a: Array) -> bool:
-    return a.ndim > 0
-
-
-def _tame(a: Array) -> bool:
-    return bool((np.abs(a) < 4).all())
-
-
-KINDS: dict[str, Kind] = {
-    "negative": Kind("-{0}", "elementwise"),
-    "add": Kind("{0} + {1}", "elementwise", 2),
-    "subtract": Kind("{0} - {1}", "elementwise", 2),
-    "multiply": Kind("{0} * {1}", "elementwise", 2),
-    "divide": Kind("{0} / {1}", "elementwise", 2, lambda a, b: bool((np.abs(b) > 0.2).all())),
-    "square": Kind("xp.square({0})", "elementwise"),
-    "exp": Kind("xp.exp({0})", "elementwise", 1, _tame),
-    "expm1": Kind("xp.expm1({0})", "elementwise", 1, _tame),
-    "log": Kind("xp.log({0})", "elementwise", 1, _above(0.1)),
-    "log1p": Kind("xp.log1p({0})", "elementwise", 1, _above(-0.8)),
-    "sqrt": Kind("xp.sqrt({0})", "elementwise", 1, _above(0.1)),
-    "reciprocal": Kind("xp.reciprocal({0})", "elementwise", 1, _above(0.2)),
-    "sin": Kind("xp.sin({0})", "elementwise"),
-    "cos": Kind("xp.cos({0})", "elementwise"),
-    "tanh": Kind("xp.tanh({0})", "elementwise"),
-    "atan": Kind("xp.atan({0})", "elementwise"),
-    "sinh": Kind("xp.sinh({0})", "elementwise", 1, _tame),
-    "cosh": Kind("xp.cosh({0})", "elementwise", 1, _tame),
-    "asinh": Kind("xp.asinh({0})", "elementwise"),
-    "sigmoid": Kind("xp.sigmoid({0})", "elementwise"),
-    "relu": Kind("xp.relu({0})", "elementwise", 1, _off_kink),
-    "abs": Kind("xp.abs({0})", "elementwise", 1, _off_kink),
-    "maximum": Kind("xp.maximum({0}, {1})", "elementwise", 2, _apart),
-    "minimum": Kind("xp.minimum({0}, {1})", "elementwise", 2, _apart),
-    "logaddexp": Kind("xp.logaddexp({0}, {1})", "elementwise", 2),
-    "where": Kind("xp.where({0} > 0, {1}, {2})", "elementwise", 3, lambda a, b, c: _off_kink(a)),
-    "sum": Kind("xp.sum({0}, {axis})", "reduction", 1, _axes, axes=True),
-    "mean": Kind("xp.mean({0}, {axis})", "reduction", 1, lambda a: a.ndim > 0 and a.size > 0, axes=True),
-    "max": Kind("xp.max({0}, {axis})", "reduction", 1, _top_apart, axes=True),
-    "softmax": Kind("xp.softmax({0}, {axis})", "reduction", 1, lambda a: a.ndim > 0 and a.size > 0, axes=True),
-    "logsumexp": Kind("xp.logsumexp({0}, {axis})", "reduction", 1, lambda a: a.ndim > 0 and a.size > 0, axes=True),
-    "cumsum": Kind("xp.cumsum({0}, {axis})", "reduction", 1, _axes, axes=True),
-    "matmul": Kind("{0} @ {1}", "product", 2, _matrices),
-    "outer": Kind("xp.einsum('i,j->ij', {0}, {1})", "product", 2, lambda a, b: a.ndim == b.ndim == 1),
-    "concat": Kind("xp.concat([{0}, {1}])", "product", 2, lambda a, b: a.ndim == b.ndim > 0 and a.shape[1:] == b.shape[1:]),
-    "stack": Kind("xp.stack([{0}, {1}])", "product", 2, lambda a, b: a.shape == b.shape and a.ndim < 3),
-    "transpose": Kind("{0}.mT", "view", 1, lambda a: a.ndim >= 2),
-    "ravel": Kind("{0}.reshape(-1)", "view"),
-    "first": Kind("{0}[0]", "view", 1, lambda a: a.ndim > 0 and len(a) > 0),
-    "rest": Kind("{0}[1:]", "view", 1, lambda a: a.ndim > 0 and len(a) > 1),
-    "column": Kind("{0}[..., :1]", "view", 1, _axes),
-    "new axis": Kind("{0}[None]", "view", 1, lambda a: a.ndim < 3),
-    "twice": Kind("{0}[[0, 0]]", "view", 1, lambda a: a.ndim > 0 and len(a) > 0),
-    "set row": Kind("out = {0} * 1.0\nout[0] = {1}", "in place", 2, _into_row),
-    "add in place": Kind("out = {0} * 1.0\nout += {1}", "in place", 2, _into),
-    "scale in place": Kind("out = {0} * 1.0\nout *= {1}", "in place", 2, _into),
-}
-"""The steps of :func:`~minigrad.testing.strategies.programs`, by name."""
-
-
-class Reference:
-    """NumPy, with what it lacks; complex arrays too."""
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(np, name)
-
-    @staticmethod
-    def sigmoid(a: Array) -> Any:
-        return 1 / (1 + np.exp(-a))
-
-    @staticmethod
-    def relu(a: Array) -> Any:
-        return np.where(a > 0, a, 0)
-
-    @staticmethod
-    def softmax(a: Array, axis: int) -> Any:
-        e = np.exp(a - a.max(axis, keepdims=True))
-        return e / e.sum(axis, keepdims=True)
-
-    @staticmethod
-    def logsumexp(a: Array, axis: int) -> Any:
-        top = a.max(axis, keepdims=True)
-        return np.log(np.exp(a - top).sum(axis)) + top.squeeze(axis)
 
 
 class Step(NamedTuple):
@@ -189,7 +55,7 @@ class Program:
     Attributes:
         inputs: the arrays that are differentiated.
         steps: in order.
-        kinds: what the steps' names stand for.
+        kinds: what the steps' names stand for, besides those of :data:`~minigrad.testing.kinds.EVERY`.
 
     Example:
         >>> import numpy as np
@@ -206,7 +72,7 @@ class Program:
     kinds: dict[str, Kind] | None = None
 
     def kind(self, name: str) -> Kind:
-        return (self.kinds or KINDS)[name]
+        return self.kinds[name] if self.kinds and name in self.kinds else EVERY[name]
 
     def name(self, number: int) -> str:
         """``a``, ``b``, ... for inputs, ``v1``, ``v2``, ... for results."""
@@ -230,14 +96,9 @@ class Program:
 
     def run(self, xp: Any, inputs: Sequence[Any]) -> list[Any]:
         """All values, the inputs first, in the library ``xp``."""
-        known: dict[str, Any] = {"xp": xp, **{self.name(k): value for k, value in enumerate(inputs)}}
-        for name, kind in (self.kinds or {}).items():
-            if kind.run is not None:
-                known[name] = kind.run.op.forward if isinstance(xp, Reference) else kind.run  # type: ignore[attr-defined]
         values = list(inputs)
-        for k in range(len(self.steps)):
-            exec(self.code(k, "xp"), known)  # noqa: S102 the lines are those of the table above
-            values.append(known[self.name(len(inputs) + k)])
+        for name, operands, axis in self.steps:
+            values.append(self.kind(name)(xp, axis, *(values[k] for k in operands)))
         return values
 
     def __call__(self, *inputs: Any) -> Any:
@@ -471,14 +332,13 @@ def _forward_mode(program: Program) -> str:
 
 def _torch(program: Program) -> str:
     """Values and gradients against PyTorch's, where it is installed and has all the operations."""
-    if importlib.util.find_spec("torch") is None or any(program.kind(step.kind).run is not None for step in program.steps):
+    kinds = [program.kind(step.kind) for step in program.steps]
+    if importlib.util.find_spec("torch") is None or any(kind.run is not None or not kind.torch for kind in kinds):
         return ""
     import torch
 
-    functions = {"concat": torch.cat, "max": torch.amax}
-    xp = SimpleNamespace(**{**{name: getattr(torch, name) for name in dir(torch) if not name.startswith("_")}, **functions})
     leaves = [torch.tensor(a, requires_grad=True) for a in program.inputs]
-    out = program.run(xp, leaves)[-1]
+    out = program.run(Torch(), leaves)[-1]
     _, _, u, found = _upstream(program)
     if out.requires_grad:
         out.backward(torch.from_numpy(np.array(u)))
@@ -487,24 +347,3 @@ def _torch(program: Program) -> str:
         if _differ(g, expected, program.inputs[0].dtype):
             return f"the gradient of {program.name(number)} is not PyTorch's: {g!r} against {expected!r}"
     return ""
-
-
-def kinds_of(ops: Iterable[Any] | None, views: bool, in_place: bool) -> dict[str, Kind]:
-    """The kinds for ``ops``: names of :data:`KINDS` and operations made by :func:`minigrad.primitive`; all by default.
-
-    Raises:
-        ValueError: for an unknown name, or an operation that takes parameters too.
-    """
-    wanted = {sort for sort, on in (("view", views), ("in place", in_place)) if on}
-    found: dict[str, Kind] = {}
-    for op in KINDS if ops is None else ops:
-        row = getattr(op, "op", None)
-        if isinstance(op, str) and op in KINDS:
-            found[op] = KINDS[op]
-        elif row is not None and not isinstance(op, str):
-            places = ", ".join(f"{{{k}}}" for k in range(row.arity))
-            found[row.name] = Kind(f"{row.name}({places})", "elementwise", row.arity, run=op)
-        else:
-            raise ValueError(f"programs: {op!r} is neither an operation (mg.primitive) nor one of {', '.join(KINDS)}")
-    extra = {name: kind for name, kind in KINDS.items() if kind.sort in wanted} if ops is not None else {}
-    return {name: kind for name, kind in {**found, **extra}.items() if kind.sort not in {"view", "in place"} - wanted}

@@ -6,15 +6,17 @@ Needs ``pip install 'minigrad[testing]'``.
 from __future__ import annotations
 
 import string
-from collections.abc import Iterable
-from typing import Any, NamedTuple, cast
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple, TypeVar, cast
 
 import numpy as np
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from minigrad.tensor import Tensor, tensor
-from minigrad.testing.programs import LARGEST, Kind, Program, Reference, Step, kinds_of
+from minigrad.testing.choices import program_from
+from minigrad.testing.kinds import kinds_of
+from minigrad.testing.programs import Program
 
 __all__ = [
     "ConvConfig",
@@ -31,6 +33,7 @@ __all__ = [
     "tensors",
 ]
 
+T = TypeVar("T")
 Shape = tuple[int, ...]
 Shapes = Shape | st.SearchStrategy[Shape]
 
@@ -297,62 +300,20 @@ def programs(
         >>> test_programs()
     """
     kinds = kinds_of(ops, views, in_place)
-    names = list(kinds)
-    count = draw(st.integers(1, max_inputs))
-    if broadcast:
-        together = hnp.mutually_broadcastable_shapes(num_shapes=count, max_dims=2, min_side=1, max_side=3)
-        shapes_ = list(draw(together).input_shapes)
-    else:
-        shapes_ = [draw(hnp.array_shapes(min_dims=0, max_dims=2, max_side=3))] * count
-    rng = np.random.default_rng(draw(st.integers(0, 2**16)))
-    inputs = [np.asarray(np.round(rng.uniform(0.3, 1.7, n) * rng.choice([1, 1, -1], n), 3), dtype) for n in shapes_]
-    values: list[Any] = list(inputs)
-    steps: list[Step] = []
-    free = list(range(count))
-    for _ in range(draw(st.integers(1, max_steps))):
-        name = draw(st.sampled_from(names))
-        kind = kinds[name]
-        if not reuse and len(free) < kind.arity:
-            continue
-        # The first operand is one that nothing reads yet, so that most steps end up in the program.
-        operands: tuple[int, ...] = (draw(st.sampled_from(free[::-1])),)
-        for _ in range(kind.arity - 1):
-            pool = [k for k in (range(len(values)) if reuse else free) if reuse or k not in operands]
-            fitting = [k for k in pool if kind.arity > 2 or _fits(kind, values[operands[0]], values[k])]
-            operands = (*operands, draw(st.sampled_from((fitting or pool)[::-1])))
-        arrays_ = [np.asarray(values[k]) for k in operands]
-        axis = draw(st.integers(0, max(arrays_[0].ndim - 1, 0))) if kind.axes else 0
-        step = Step(name, operands, axis)
-        value = _result(kind, Program(tuple(arrays_), (Step(name, tuple(range(kind.arity)), axis),), kinds))
-        if value is None:
-            continue
-        steps.append(step)
-        values.append(value)
-        free = [k for k in free if k not in operands] + [len(values) - 1]
-    if not steps:  # nothing fitted: the simplest program there is
-        steps.append(Step("negative", (0,)))
-        kinds = {**kinds, "negative": kinds_of(["negative"], False, False)["negative"]}
-    return Program(tuple(inputs), tuple(steps), kinds).needed()
+    return program_from(_Drawn(draw), kinds, reuse, broadcast, max_steps, max_inputs, dtype)
 
 
-def _fits(kind: Kind, *operands: Any) -> bool:
-    try:
-        return kind.fits(*operands)
-    except ValueError:  # shapes that do not broadcast
-        return False
+class _Drawn:
+    """Hypothesis as a source of choices."""
 
+    def __init__(self, draw: st.DrawFn) -> None:
+        self._draw = draw
 
-def _result(kind: Kind, program: Program) -> Any:
-    """What a step gives on these arrays; None where it does not fit, or becomes too large to test."""
-    with np.errstate(all="ignore"):
-        try:
-            if not _fits(kind, *program.inputs):
-                return None
-            value = np.asarray(program.run(Reference(), program.inputs)[-1])
-        except (ValueError, TypeError, IndexError):
-            return None
-    tame = value.size <= 64 and value.ndim <= 3 and np.isfinite(value).all() and np.all(np.abs(value) <= LARGEST)
-    return value if tame and value.dtype.kind == "f" else None
+    def integer(self, low: int, high: int) -> int:
+        return self._draw(st.integers(low, high))
+
+    def pick(self, items: Sequence[T]) -> T:
+        return self._draw(st.sampled_from(items))
 
 
 st.register_type_strategy(Tensor, tensors())
