@@ -24,7 +24,7 @@ OPS = Path(mg.__file__).parent / "ops"
 
 
 BLOCKED = (
-    "conv", "conv_transpose", "conv_weight", "max_pool", "layer_norm", "log_softmax", "rms_norm", "row_dot", "softmax",
+    "channel_affine", "channel_dot", "channel_moments", "channel_sum", "conv", "conv_transpose", "conv_weight", "max_pool", "layer_norm", "log_softmax", "rms_norm", "row_dot", "softmax",
     "softmax_cross_entropy", "sum",
 )  # fmt: skip
 """On NumPy's arrays these add up in an order of their own, block by block or with vector instructions."""

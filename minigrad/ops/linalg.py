@@ -142,7 +142,7 @@ def _matmul_right(g: Any, y: Any, a: Any, b: Any) -> Any:
     """``a^T g``; where ``b`` served every row of a batch, one product over all the rows, not a batch of products to sum."""
     if a.ndim == 1:
         return g * a if b.ndim == 1 else a[:, None] * g[..., None, :]
-    if b.ndim > 2:
+    if b.ndim > 2:  # mutate: equivalent [comparison] because products of a batch, summed later, give the same
         return a.mT @ g
     if a.ndim > 2:
         rows = math.prod(a.shape[:-1])

@@ -335,8 +335,12 @@ def _places(node: ast.AST) -> Iterator[tuple[ast.AST, str, int | None, ast.AST]]
         for k, item in enumerate(items):
             if not isinstance(item, ast.AST) or isinstance(item, _UNTOUCHED):
                 continue
-            if isinstance(item, ast.Expr) and isinstance(item.value, ast.Constant):
+            if isinstance(item, ast.Expr) and (isinstance(item.value, ast.Constant) or _is_note(item.value)):
                 continue
             if isinstance(item, (ast.expr, ast.stmt)):
                 yield node, name, k if several else None, item
             yield from _places(item)
+
+
+def _is_note(node: ast.expr) -> bool:
+    return isinstance(node, ast.Call) and _name(node) == "add_note"

@@ -184,7 +184,7 @@ class Row:
             return self.op.rules[1 - self.i]  # type: ignore[return-value]
         return lambda *args: -own(*args) if mistake == "sign" else 2 * own(*args)  # type: ignore[misc]
 
-    def load(self, rule: Callable[..., Any] | None) -> None:
+    def load(self, rule: Callable[..., Any]) -> None:
         """Let the row run ``rule`` for this operand."""
         self.op.pulls = tuple((k, rule if k == self.i else old) for k, old in self.op.pulls)
 
