@@ -10,6 +10,8 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
+from pathlib import Path
 
 import hypothesis.strategies as st
 import numpy as np
@@ -22,7 +24,7 @@ from minigrad.errors import MinigradError
 from minigrad.nn import functional as F  # noqa: N812
 from minigrad.primitive import TABLE
 from minigrad.viz import derivation
-from minigrad.viz.code import program, trace
+from minigrad.viz.code import large, program, trace
 from minigrad.viz.copying import CodeError
 from tests.table import ROWS, cases, takes_a_sequence
 
@@ -48,7 +50,10 @@ def bits(a):
 def check(t, gradient=None, inputs=None):
     """The program of ``t``'s graph gives the bits of the engine, for its value and the gradients of all ``inputs``."""
     found = trace(t, gradient)
-    space = alone(program(found))
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "derivation.py"
+        np.savez(path.with_suffix(".npz"), **large(found))
+        space = alone(program(found), __file__=str(path))
     with np.errstate(all="ignore"):
         seed = None if gradient is None else mg.asarray(np.asarray(gradient, t.dtype))
         grads = mg.gradients(t, inputs, seed, retain_graph=True, allow_unused=True)

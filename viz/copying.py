@@ -22,12 +22,13 @@ from typing import Any
 
 import numpy as np
 
-from minigrad import backend
+from minigrad import arena, backend, blocks, threads
+from minigrad.blocks import in_pieces, in_rows, renew, reuse
 from minigrad.errors import MinigradError
 from minigrad.graph import Handle
-from minigrad.blocks import in_pieces, in_rows, renew, reuse
 from minigrad.ops.elementwise import where
 from minigrad.ops.index import SLOT
+from minigrad.ops.recurrent import _Latest
 from minigrad.viz import formula
 
 Array = np.ndarray[Any, Any]
@@ -38,10 +39,16 @@ USUAL = {("axis", None), ("keepdims", False), ("dtype", None), ("correction", 0)
 """Keyword arguments of NumPy's methods that say nothing."""
 PLAIN: dict[Any, str] = {
     backend.namespace: "def {name}(array):\n    return np",
+    arena.empty: "def {name}(shape, dtype):\n    return np.empty(shape, dtype)",
+    arena.owns: "def {name}(array):\n    return array.base is None",
+    blocks.add: "def {name}(a, b, out=None):\n    return np.add(a, b, out)",
+    blocks.piecewise: "def {name}(f, *args):\n    return f(*args)",
+    blocks.write: "def {name}(operation, out, *operands):\n    return operation(*operands)",
     reuse: "def {name}(operation, fresh, other):\n    return operation(fresh, other)",
     renew: "def {name}(operation, fresh):\n    return operation(fresh)",
     in_rows: "def {name}(f):\n    return f",
     in_pieces: "def {name}(f):\n    return f",
+    threads.share: "def {name}(work, pieces, alone=True):\n    work(iter(range(pieces)))",
 }
 """What stands for functions that serve other libraries, or speed alone."""
 MODULES = {"numpy": "np"}
@@ -116,6 +123,7 @@ class Helpers:
         self.imports: dict[str, str] = {}
         self.constants: list[str] = []
         self.functions: dict[str, str] = {}
+        self.records: dict[str, Any] = {}
         self.wanted: dict[str, str] = {}
         self.bound: set[str] = set()
 
@@ -163,7 +171,11 @@ class Helpers:
             self.constants.append(f"{name} = {base.__name__}")
         elif isinstance(value, type) and hasattr(value, "_fields"):
             self.imports["collections"] = "import collections"
-            self.constants.append(f"{name} = collections.namedtuple({name!r}, {value._fields!r})")
+            made = f"collections.namedtuple({name!r}, {value._fields!r})"
+            if _has_methods(value):
+                self.functions[name] = self.class_(name, value, made)
+            else:
+                self.constants.append(f"{name} = {made}")
         elif _is_library(value):
             module = MODULES.get(value.__module__, value.__module__)
             if module == value.__module__:
@@ -173,6 +185,9 @@ class Helpers:
             self.functions[name] = self.class_(name, value)
         elif inspect.isfunction(inspect.unwrap(value)) if callable(value) else False:
             self.functions[name] = self.function(name, inspect.unwrap(value))  # after what it calls: decorators come first
+        elif isinstance(value, tuple) and any(map(callable, value)):
+            self.expression(type(value), type(value).__name__)
+            self.records[name] = value
         else:
             try:
                 self.constants.append(f"{name} = {literal(value)}")
@@ -190,9 +205,12 @@ class Helpers:
         found.name = name
         return ast.unparse(ast.fix_missing_locations(found))
 
-    def class_(self, name: str, kind: type) -> str:
-        """The source text of a class, likewise."""
+    def class_(self, name: str, kind: type, base: str = "") -> str:
+        """The source text of a class, likewise; one with a ``base`` has no other, and its fields from there."""
         tree: Any = ast.parse(textwrap.dedent(inspect.getsource(kind))).body[0]
+        if base:
+            tree.bases = [parse(base)]
+            tree.body = [s for s in tree.body if not isinstance(s, ast.AnnAssign)]
         bound = _bound(tree)
         self.bound |= bound
         found = _Bare().visit(_Resolve(self, vars(sys.modules[kind.__module__]), bound).visit(tree))
@@ -202,6 +220,8 @@ class Helpers:
     def resolved(self, f: Callable[..., Any]) -> Any:
         """The syntax tree of ``f`` in which every global name stands for a helper."""
         tree = pickle.loads(pickle.dumps(source(f)))  # noqa: S301 (a copy of our own, 5 x as fast as deepcopy)
+        if any(isinstance(part, ast.ImportFrom) and (part.module or "").startswith("minigrad") for part in ast.walk(tree)):
+            raise CodeError(f"no standalone program: {f.__qualname__}, which an operation calls, records graphs of its own")
         cells = zip(f.__code__.co_freevars, f.__closure__ or ())
         known = {**f.__globals__, **{name: cell.cell_contents for name, cell in cells}}
         bound = _bound(tree)
@@ -250,7 +270,18 @@ class Helpers:
 
     def text(self) -> str:
         """All definitions, those that others need at their own definition first."""
-        return "\n\n\n".join([*(["\n".join(self.constants)] if self.constants else []), *self.functions.values()])
+        made = [self.record(name, value) for name, value in self.records.items()]
+        parts = ["\n".join(self.constants), *self.functions.values(), "\n".join(made)]
+        return "\n\n\n".join(part for part in parts if part)
+
+    def record(self, name: str, value: Any) -> str:
+        """A named tuple of functions and numbers; None stands for a function that nothing here asks it for."""
+        known = "\n".join(self.functions.values())
+        fields = zip(value._fields, value)
+        used = [None if callable(v) and not re.search(rf"\.{field}\b", known) else (field, v) for field, v in fields]
+        shown = [None if u is None else self.expression(u[1], u[0]) if callable(u[1]) else parse(literal(u[1])) for u in used]
+        told = ", ".join("None" if part is None else ast.unparse(part) for part in shown)
+        return f"{name} = {ast.unparse(self.expression(type(value), type(value).__name__))}({told})"
 
 
 def _in_numpy(value: Any) -> str:
@@ -258,6 +289,12 @@ def _in_numpy(value: Any) -> str:
     name = getattr(value, "__name__", "")
     homes = {"np": np, "np.linalg": np.linalg, "np.fft": np.fft}
     return next((f"{home}.{name}" for home, m in homes.items() if callable(value) and getattr(m, name, None) is value), "")
+
+
+def _has_methods(kind: Any) -> bool:
+    """Whether a named tuple is a class with methods of its own."""
+    tree: Any = ast.parse(textwrap.dedent(inspect.getsource(kind))).body[0]
+    return isinstance(tree, ast.ClassDef) and any(isinstance(s, ast.FunctionDef) for s in tree.body)
 
 
 def _is_library(value: Any) -> bool:
@@ -337,12 +374,30 @@ class _Resolve(ast.NodeTransformer):
         return parse(literal(value)) if type(value) in (int, bool) else self.helpers.expression(value, node.id)
 
     def visit_Call(self, node: ast.Call) -> ast.expr:
-        """``where`` is NumPy's, unless it chooses between two numbers, whose dtype is minigrad's own affair."""
-        if isinstance(node.func, ast.Name) and self.known.get(node.func.id) is where and node.func.id not in self.bound:
+        """``where`` is NumPy's, unless it chooses between two numbers, whose dtype is minigrad's own affair.
+
+        What is there to save memory or work is written as what it computes.
+        """
+        called = self.global_(node.func)
+        if called is where:
             inside = {part.id for arg in node.args[1:] for part in ast.walk(arg) if isinstance(part, ast.Name)}
             if inside & self.bound:
                 return ast.Call(parse("np.where"), [self.visit(arg) for arg in node.args], node.keywords)
+        if called is reuse or called is renew:
+            operation, *operands = node.args
+            ufunc = getattr(getattr(self.global_(operation), "op", None), "forward", None)
+            written = list(map(self.visit, operands))
+            if type(ufunc) is np.ufunc and ufunc in INFIX:
+                return ast.BinOp(written[0], INFIX[ufunc](), written[1])
+            return ast.Call(self.visit(operation), written, [])
+        if isinstance(node.func, ast.Attribute) and isinstance(self.global_(node.func.value), _Latest):
+            make: Any = node.args[-1]  # what the rules of one node share, each works out for itself
+            return self.visit(make.body)  # type: ignore[no-any-return]
         return self.generic_visit(node)  # type: ignore[return-value]
+
+    def global_(self, node: ast.expr) -> Any:
+        """What a name stands for that the function does not bind; None for anything else."""
+        return self.known.get(node.id) if isinstance(node, ast.Name) and node.id not in self.bound else None
 
     def visit_Attribute(self, node: ast.Attribute) -> ast.expr:
         if ast.unparse(node).endswith(".op.forward") and isinstance(node.value, ast.Attribute):
@@ -389,6 +444,14 @@ class _Substitute(ast.NodeTransformer):
 
 class _Tidy(ast.NodeTransformer):
     """Arguments that say nothing go: ``x.sum(axis=0, keepdims=False, dtype=None)`` is ``x.sum(axis=0)``."""
+
+    def visit_IfExp(self, node: ast.IfExp) -> ast.expr:
+        """``y if None is None else y + b`` is ``y``."""
+        self.generic_visit(node)
+        match node.test:
+            case ast.Compare(left=ast.Constant(value), ops=[ast.Is() | ast.IsNot() as op], comparators=[ast.Constant(None)]):
+                return node.body if (value is None) == isinstance(op, ast.Is) else node.orelse
+        return node
 
     def visit_Call(self, node: ast.Call) -> ast.expr:
         self.generic_visit(node)

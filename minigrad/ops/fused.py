@@ -76,7 +76,7 @@ def _losses(x: Any, index: Any) -> Any:
     shifted = x - _shift(x, -1)
     picked = shifted[backend.namespace(x).arange(len(x)), index[:, 0]]
     with np.errstate(divide="ignore"):
-        return log.op.forward(renew(exp, shifted).sum(axis=-1)) - picked  # type: ignore[attr-defined]
+        return log.op.forward(sum(renew(exp, shifted), -1)) - picked  # type: ignore[attr-defined]
 
 
 def _softmax_cross_entropy(x: Any, index: Any) -> Any:

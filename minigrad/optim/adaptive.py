@@ -201,17 +201,23 @@ class Adam(Elementwise):
         return {"step": 0, **{name: _filled(p) for name in names}}
 
     def update(self, p: Any, g: Any, s: State, h: Group) -> Any:
-        (b1, b2), t = h["betas"], s["step"]
-        m = s["exp_avg"] = _mean(s["exp_avg"], g, b1)
-        v = s["exp_avg_sq"] = _mean(s["exp_avg_sq"], g * g, b2)
+        (b1, b2), t, m, v = h["betas"], s["step"], s["exp_avg"], s["exp_avg_sq"]
+        # In place, and with both corrections in two numbers: 13 passes instead of 19.
+        part = (1 - b1) * g
+        m *= b1
+        m += part
+        part = np.multiply(g, g, out=part)
+        part *= 1 - b2
+        v *= b2
+        v += part
         if h["amsgrad"]:
-            v = s["max_exp_avg_sq"] = np.maximum(s["max_exp_avg_sq"], v)
-        c1, c2 = (1 - b1**t, 1 - b2**t) if h["bias_correction"] else (1, 1)
-        move, spread = h["lr"] / c1 * m, np.sqrt(v)  # in place from here on: a fifth less time at 200,000 elements
-        spread /= c2**0.5
-        spread += h["eps"]
-        move /= spread
-        return np.subtract(p, move, out=move)
+            v = np.maximum(s["max_exp_avg_sq"], v, out=s["max_exp_avg_sq"])
+        c1, c2 = (1 - b1**t, (1 - b2**t) ** 0.5) if h["bias_correction"] else (1, 1)
+        part = np.sqrt(v, out=part)
+        part += h["eps"] * c2
+        part = np.divide(m, part, out=part)
+        part *= h["lr"] * c2 / c1
+        return np.subtract(p, part, out=part)
 
 
 class AdamW(Adam):

@@ -268,7 +268,7 @@ class Elementwise(PerParameter):
 
     @abstractmethod
     def update(self, p: Any, g: Any, s: State, h: Group) -> Any:
-        """The new value of a piece of a parameter, as a new array; entries of ``s`` are replaced, not written into.
+        """The new value of a piece of a parameter, as a new array; entries of ``s`` are replaced, or written into if they are arrays.
 
         Args:
             p: values, as a 1-d array.
@@ -297,12 +297,13 @@ class Elementwise(PerParameter):
         def update(pieces: Iterable[int]) -> None:
             for k in pieces:
                 part = slice(k * size, (k + 1) * size)
-                s = {**numbers, **{name: array[part] for name, array in flat.items()}}
+                views = {name: array[part] for name, array in flat.items()}
+                s = {**numbers, **views}
                 out[part] = self._piece(x[part], g[part], s, h)
                 for name, value in s.items():
                     if name in numbers:
                         state[name] = value
-                    else:
+                    elif value is not views.get(name):
                         if name not in written:
                             state[name] = np.empty(data.shape, data.dtype)
                             written[name] = state[name].reshape(-1)

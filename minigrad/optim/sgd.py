@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from minigrad import backend
 from minigrad.optim.base import Elementwise, Group, OptimizerError, Parameters, State
 
@@ -61,7 +63,8 @@ class SGD(Elementwise):
             v = s.get("momentum_buffer")
             v = s["momentum_buffer"] = g if v is None else momentum * v + (1 - h["dampening"]) * g
             g = g + momentum * v if h["nesterov"] else v
-        return p - h["lr"] * g
+        move = h["lr"] * g
+        return np.subtract(p, move, out=move)
 
 
 class ASGD(Elementwise):

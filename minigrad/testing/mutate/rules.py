@@ -23,7 +23,7 @@ from minigrad.graph import passes
 from minigrad.primitive import Op
 from minigrad.testing.mutate.operators import Edit, Function, Role, edits, placed
 
-ENGINE = {"minigrad/graph.py": ("fit", "pull_back", "spare")}
+ENGINE = {"minigrad/graph.py": ("fit", "pull_back"), "minigrad/masks.py": ("spare", "reach")}
 """What every gradient passes through: undoing broadcasting, accumulating, untaken branches."""
 _NESTED = (ast.Lambda, ast.FunctionDef)
 Key = tuple[Any, ...]

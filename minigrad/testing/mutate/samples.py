@@ -1,8 +1,14 @@
-"""Does a mistake change anything? A rule and its mutant on the arguments that the tests call it with, and on variations of them."""
+"""Does a mistake change anything? A rule and its mutant on the arguments that the tests call it with, and on variations of them.
+
+What varies: the numbers; the lengths of the axes, the same in all arrays; the parameters, each among the values that the tests give it.
+Arguments that the operation's own forward function refuses are no variations.
+"""
 
 from __future__ import annotations
 
 import ast
+import functools
+import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,12 +20,18 @@ from minigrad.graph import Handle
 from minigrad.testing.mutate.operators import call_hook
 from minigrad.testing.mutate.rules import Row, Target
 
-SAMPLES = 40
-"""Calls that are kept, of different shapes, dtypes and parameters."""
+SAMPLES = 64
+"""Calls that are kept ..."""
+SHAPES = 8
+"""... of which so many, of different shapes and dtypes, with the same parameters."""
+SIZE = 4096
+"""Elements of the largest array whose shape is varied."""
 ENOUGH = 8
 """Calls on which a mutant must agree, and its edit be reached, before it counts as equivalent."""
 VARIED = 12
-"""How many variations of a call are drawn, in its own dtypes and in float32 each."""
+"""How many times other numbers are drawn for a call, in its own dtypes and in float32 each."""
+SECONDS = 8.0
+"""For which mutants and originals are compared: every call once, then again and again with other numbers."""
 ROUNDING = 8
 """Units in the last place by which values may differ and still be called the same: ``a + b`` for ``b + a`` in a longer sum."""
 Args = tuple[Any, ...]
@@ -58,22 +70,47 @@ def frozen(value: Any) -> Any:
     return tuple(map(frozen, value)) if isinstance(value, tuple) else value
 
 
-def signature(args: Args) -> str:
-    """What makes a call different from others: the shapes and dtypes of arrays, and all other arguments."""
-    return ", ".join(f"{v.dtype}{v.shape}" if hasattr(v, "dtype") and hasattr(v, "shape") else repr(v)[:80] for v in args)
+class Calls:
+    """The calls of a function that are kept: no two with the same shapes, dtypes and parameters."""
+
+    def __init__(self) -> None:
+        self.kept: dict[str, dict[str, Args]] = {}
+
+    def add(self, args: Args) -> None:
+        arrays = ", ".join(f"{v.dtype}{v.shape}" if _is_array(v) else "" for v in args)
+        shapes = self.kept.setdefault(", ".join("" if _is_array(v) else repr(v)[:80] for v in args), {})
+        if len(shapes) < SHAPES and not self.full() and arrays not in shapes:
+            shapes[arrays] = tuple(map(frozen, args))
+
+    def full(self) -> bool:
+        return sum(map(len, self.kept.values())) >= SAMPLES
+
+    def all(self) -> list[Args]:
+        return [args for shapes in self.kept.values() for args in shapes.values()]
+
+
+def _is_array(value: Any) -> bool:
+    return hasattr(value, "dtype") and hasattr(value, "shape")
 
 
 def compare(
     target: Target | Row, f: Callable[..., Any], mutant: Callable[..., Any], calls: list[Args], reached: Callable[[], bool]
 ) -> tuple[int, str]:
     """On how many calls both agree but for rounding, in what they return and what they do to their arguments; or where they differ."""
-    agreed = 0
+    agreed, start = 0, time.process_time()
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")
-        for k, recorded in enumerate(calls):
-            for args in varied(target, recorded, k):
+        rounds = [varied(target, call, k) for k, call in enumerate([*calls, *others(target, calls)])]
+        while rounds and time.process_time() - start < SECONDS:
+            for variations in list(rounds):
+                args = next(variations, None)
+                if args is None:
+                    rounds.remove(variations)
+                    continue
                 first, second = _copied(args), _copied(args)
                 want, got = _outcome(f, first), _outcome(mutant, second)
+                if isinstance(want, type):
+                    continue  # nobody calls the rule so
                 if not same(want, got):
                     return 0, _told(target, args, f"{_brief(want)}, mutant {_brief(got)}")
                 if not same(first, second):
@@ -103,6 +140,59 @@ def varied(target: Target | Row, args: Args, seed: int) -> Iterator[Args]:
         made = _consistent(target, new)
         if made is not None:
             yield made
+
+
+LENGTHS: list[Callable[[int, int], int]] = [
+    # the new length of an axis, from its own and from that of one that was picked
+    lambda n, picked: n + (n > 1),
+    lambda n, picked: n + 2 * (n == picked),
+    lambda n, picked: 1 if n == picked else n,
+    lambda n, picked: max(n, picked),
+    lambda n, picked: 3 if n == 1 else n,
+    lambda n, picked: 2,
+]
+
+
+def others(target: Target | Row, calls: list[Args]) -> list[Args]:
+    """The calls with other shapes, and with parameters of each other."""
+    op = target.op
+    if target.kind != "rule" or op is None or target.bound:
+        return []
+    first = 2 + op.arity
+    given = [{repr(call[j]): call[j] for call in calls} for j in range(first, min(map(len, calls), default=first))]
+    rng, made = np.random.default_rng(0), list[Args | None]()
+    for call in calls:
+        if len(call) < first or max((v.size for v in call if _is_array(v)), default=0) > SIZE:
+            continue
+        lengths = sorted({n for v in call[2:first] if _is_array(v) for n in v.shape}) or [1]
+        for change in LENGTHS:
+            way = functools.partial(change, picked=int(rng.choice(lengths)))
+            operands = (_resized(v, tuple(map(way, v.shape))) if _is_array(v) else v for v in call[2:first])
+            new = (*call[:2], *operands, *call[first:])
+            shapes = tuple(tuple(map(way, v)) if _are_lengths(v) else v for v in call[first:])
+            made.append(_fitting(target, new) or _fitting(target, (*new[:first], *shapes)))
+        for j, values in enumerate(given, first):
+            value = list(values.values())[rng.integers(len(values))]
+            made.append(_fitting(target, (*call[:j], value, *call[j + 1 :])))
+    more = Calls()
+    for args in filter(None, made):
+        more.add(args)
+    return more.all()
+
+
+def _resized(a: Any, shape: tuple[int, ...]) -> Any:
+    """The elements of ``a`` over and over, in their order."""
+    return np.resize(a, shape).astype(a.dtype)
+
+
+def _are_lengths(value: Any) -> bool:
+    return isinstance(value, tuple) and all(type(n) is int and n > 0 for n in value)
+
+
+def _fitting(target: Target | Row, args: Args) -> Args | None:
+    """With the output that the operation gives, and an upstream gradient of its shape."""
+    made = _consistent(target, args)
+    return None if made is None else (_resized(made[0], made[1].shape), *made[1:])
 
 
 def _consistent(target: Target | Row, args: Args) -> Args | None:

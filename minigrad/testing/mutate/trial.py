@@ -223,33 +223,28 @@ class Trial(Job):
     def record(self, target: Target) -> list[tuple[Target, list[tuple[Any, ...]]]]:
         """The arguments with which the tests call the target's rules, each shape, dtype and parameter once."""
         target.restore()
-        calls: list[dict[str, tuple[Any, ...]]] = [{} for _ in target.callers]
-
-        def note(what: str, k: int, args: tuple[Any, ...]) -> None:
-            if len(calls[k]) < samples.SAMPLES:
-                calls[k].setdefault(samples.signature(args), tuple(map(samples.frozen, args)))
-
-        hook(note)
+        calls = [samples.Calls() for _ in target.callers]
+        hook(lambda what, k, args: calls[k].add(args))
         for k, caller in enumerate(target.callers):
             with samples.calling(caller, "sample", ast.Constant(k), samples.arguments(caller)):
                 caller.load()
-        self.run_again(lambda: all(len(c) >= samples.SAMPLES for c in calls))
+        self.run_again(lambda: all(c.full() for c in calls))
         for caller in target.callers:
             caller.restore()
-        return [(caller, list(c.values())) for caller, c in zip(target.callers, calls)]
+        return [(caller, c.all()) for caller, c in zip(target.callers, calls)]
 
     def record_row(self, row: Row) -> list[tuple[Any, ...]]:
-        calls: dict[str, tuple[Any, ...]] = {}
+        calls = samples.Calls()
         rule: Any = row.op.rules[row.i]
 
         def noted(*args: Any) -> Any:
-            calls.setdefault(samples.signature(args), tuple(map(samples.frozen, args)))
+            calls.add(args)
             return rule(*args)
 
         row.load(noted)
-        self.run_again(lambda: len(calls) >= samples.SAMPLES)
+        self.run_again(calls.full)
         row.load(rule)
-        return list(calls.values())
+        return calls.all()
 
     def run_again(self, enough: Callable[[], bool]) -> None:
         start = time.process_time()
