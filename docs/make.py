@@ -27,6 +27,8 @@ FAMILIES = {
     "conv": "Convolution",
     "pool": "Pooling",
     "fused": "Fused compositions",
+    "channels": "Channels",
+    "recurrent": "Recurrent layers",
     "device": "Copies and devices",
 }
 EXAMPLES = (
@@ -68,7 +70,9 @@ def family_of(op: Op) -> str:
 
 def row(op: Op) -> str:
     """One operation as a line of the table."""
-    rules = "<br>".join(f"`{text}`" for text in formulas(op) if text) or ("see its source" if op.pulls else "none")
+    told = [text for text in formulas(op) if text]
+    told = told[:1] if len(told) > 3 and len(set(told)) == 1 else told
+    rules = "<br>".join(f"`{text}`" for text in told) or ("see its source" if op.pulls else "none")
     smooth = "nowhere: no gradient" if not op.pulls else "wherever it is defined" if not op.kink else f"except: {op.kink}"
     cells = (f"`{op.name}`", f"`{op.math}`" if op.math else "", rules, op.gate, smooth)
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"

@@ -279,6 +279,7 @@ def pull_back(
                 continue
             extra, op = node.extra, node.op
             if extra is not None:
+                i = -1  # an error of a hook is none of a rule
                 for hook in list(extra.hooks.values()):
                     given, g = g, hook(g)
                     if g is not given:

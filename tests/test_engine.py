@@ -754,6 +754,96 @@ def test_what_a_hook_returns_counts_under_where_too():
     np.testing.assert_array_equal(x.grad.numpy(), [4.0, 2.0])
 
 
+def returning(shape, operand, dtype=np.float64):
+    """The gradient of an operand of one shape, whose rule returns 0, 1, 2, ... in another."""
+    op = mg.primitive(np.positive, lambda g, y, a: mg.arange(np.prod(shape, dtype=int)).reshape(shape).astype(dtype), name="odd")
+    x = mg.tensor(np.ones(operand, np.float64), requires_grad=True)
+    op(x).backward(np.ones(operand))
+    return x.grad
+
+
+@pytest.mark.parametrize(
+    ("returned", "operand", "expected"),
+    [
+        ((3,), (), 3),
+        ((1,), (), 0),
+        ((3,), (1,), [3]),
+        ((2, 3), (3,), [3, 5, 7]),
+        ((2, 3), (2, 1), [[3], [12]]),
+        ((2, 3), (1, 3), [[3, 5, 7]]),
+        ((2, 3), (1, 1), [[15]]),
+        ((2, 1, 3), (1, 3), [[3, 5, 7]]),
+        ((2, 3), (1,), [15]),
+        ((1, 3), (3,), [0, 1, 2]),
+        ((2, 2, 2), (2, 1), [[10], [18]]),
+        ((2, 3), (2,), None),
+        ((2, 3), (3, 2), None),
+        ((3,), (1, 3), None),
+        ((1,), (1, 1), None),
+        ((), (1,), None),
+        ((1, 3), (2, 3), None),
+    ],
+)
+def test_what_a_rule_returns_is_summed_to_the_operand_or_refused(returned, operand, expected):
+    if expected is None:
+        with pytest.raises(mg.ShapeError, match=r"odd: its gradient rule for operand 1 returned shape .* which does not sum to"):
+            returning(returned, operand)
+    else:
+        g = returning(returned, operand)
+        assert (g.shape, g.tolist()) == (operand, expected)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "int64"])
+def test_what_a_rule_returns_gets_the_operands_dtype(dtype):
+    assert returning((3,), (3,), dtype).dtype == np.float64
+
+
+def test_two_byte_contributions_are_summed_in_float32():
+    """4,096 ones: past 2048, float16 would add nothing more, whatever the blocks of NumPy's sum."""
+    op = mg.primitive(np.positive, lambda g, y, a: mg.full((4096, 1), 1.0, dtype="float16") * 1.0, name="odd")
+    x = mg.tensor(np.ones(1, "float16"), requires_grad=True)
+    op(x).backward(np.ones(1))
+    assert x.grad.tolist() == [4096]
+
+
+def test_an_error_names_the_rule_that_raised_it_and_a_hooks_names_none():
+    def fail(*_):
+        raise ZeroDivisionError
+
+    first = mg.primitive(np.multiply, fail, lambda g, y, a, b: g * a, name="product")
+    second = mg.primitive(np.multiply, lambda g, y, a, b: g * b, fail, name="product")
+    x, y = leaf(np.ones(3)), leaf(np.ones(3))
+    for op, operand in ((first, 1), (second, 2)):
+        with pytest.raises(ZeroDivisionError) as caught:
+            op(x, y).sum().backward()
+        assert caught.value.__notes__ == [f"minigrad: in the gradient rule of product for operand {operand}, output shape (3,)"]
+    h = x * 2
+    h.register_hook(fail)
+    for out in (h.sum(), h):
+        with pytest.raises(ZeroDivisionError) as caught:
+            out.backward(np.ones(out.shape))
+        assert not hasattr(caught.value, "__notes__")
+    with pytest.raises(mg.ShapeError) as caught:
+        returning((2,), (3,))
+    assert not hasattr(caught.value, "__notes__"), "it says all itself"
+
+
+def test_the_mask_of_a_branch_dies_with_its_turn():
+    masks = []
+
+    def mask(i, a):
+        made = a > 0
+        masks.append(weakref.ref(made))
+        return made
+
+    positive = mg.primitive(lambda a: np.where(a > 0, a, 0), lambda g, y, a: g, mask=mask, name="positive")
+    opaque = mg.primitive(lambda a: a * 1, lambda g, y, a: g * 1, name="opaque")  # not elementwise
+    x = leaf(np.array([1.0, -1.0]))
+    x.register_hook(lambda g: masks.append(masks[0]() is None))
+    positive(opaque(x)).sum().backward()
+    assert masks[1:] == [True]
+
+
 def test_a_rule_that_reads_what_needs_does_not_name_is_an_error_at_any_size():
     wrong = mg.primitive(np.positive, lambda g, y, a: mg.where(a != 0, g, 0), needs="", name="wrong")
     x = leaf(np.zeros(KEEP + 1))

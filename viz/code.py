@@ -17,6 +17,7 @@ import numpy as np
 
 from minigrad import backend
 from minigrad.graph import Absent, Handle, Node, passes
+from minigrad.masks import MOVING, REDUCING, reach
 from minigrad.ops.elementwise import where
 from minigrad.ops.index import SLOT
 from minigrad.viz import formula
@@ -288,18 +289,26 @@ def _pull(
         texts += _parameters(node, found)
         name = f"{op.name}_rule"
         expression = parse(texts[0]) if rule is passes else found.helpers.call(rule, texts, name)
-        # The branch that a gate did not take contributes nothing (graph.py: spare).
-        mask = masks.get(node) if op.elementwise else None
+        # The branch that a gate did not take contributes nothing (masks.py: spare).
+        mask = _reached(*masks[node], node, i, texts, found.helpers) if node in masks else None
         if op.mask is not None:
             taken, told = op.mask(i, *saved[1:]), _mask(op, i, texts[2:], found.helpers)
             mask = (taken, told) if mask is None else (taken & mask[0], f"({told}) & {mask[1]}")
+        if mask is not None and not mask[1].isidentifier():
             name = found.helpers.unique("taken")
             before.append(f"{name} = {mask[1]}")
             mask = (mask[0], name)
         if mask is not None:
             part = np.where(mask[0], part, 0)
             expression = ast.Call(parse("np.where"), [parse(mask[1]), expression, ast.Constant(0)], [])
-        if mask is None or mask[0].shape != parent.shape or (parent in grads and parent not in masks):
+        if mask is not None and mask[0].shape != parent.shape:
+            extra = len(node.shape) - len(parent.shape)
+            copies = (*range(extra), *(extra + k for k, n in enumerate(parent.shape) if n == 1))
+            mask = (
+                np.broadcast_to(mask[0], node.shape).any(axis=copies).reshape(parent.shape),
+                f"np.broadcast_to({mask[1]}, {node.shape}).any(axis={copies}).reshape({parent.shape})",
+            )
+        if mask is None or (parent in grads and parent not in masks):
             masks.pop(parent, None)
         elif parent in grads:
             name = found.helpers.unique("taken")
@@ -331,6 +340,20 @@ def _pull(
         expression = ast.BinOp(parse(found.gradient(parent)), ast.Add(), expression)
     grads[parent] = part if first else grads[parent] + part
     found.pulls.append(Pull(node, i, g, part, local, _unparse(expression), first, axes, tuple(before)))
+
+
+def _reached(mask: Any, told: str, node: Node, i: int, texts: list[str], helpers: Helpers) -> tuple[Any, str] | None:
+    """:func:`minigrad.masks.reach`, with the expression for what it returns."""
+    reached, op = reach(mask, node, i), node.op
+    if reached is None or op.elementwise:
+        return None if reached is None else (reached, told)
+    if op.name in MOVING:
+        call = helpers.call(op.rules[i], [f"{told}.astype(np.float32)", *texts[1:]], f"{op.name}_rule")
+        return reached, f"{_unparse(call)} != 0"
+    if op.name in REDUCING:
+        axes = np.ones(reached.shape, bool).sum(axis=node.params[REDUCING[op.name][0]], keepdims=True).shape
+        return reached, f"np.broadcast_to({told}.reshape({axes}), {reached.shape})"
+    return reached, f"np.broadcast_to({told}.any(axis={node.params[0]!r}, keepdims=True), {reached.shape})"
 
 
 def _mask(op: Any, i: int, operands: list[str], helpers: Helpers) -> str:

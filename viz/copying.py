@@ -138,8 +138,8 @@ class Helpers:
         self.taken.add(found)
         return found
 
-    def expression(self, value: Any, wanted: str) -> ast.expr:
-        """An expression for a global that source text refers to."""
+    def expression(self, value: Any, wanted: str, named: bool = True) -> ast.expr:
+        """An expression for a global that source text refers to, under its own name if it is to be ``named`` so."""
         if hasattr(value, "op") and callable(value):
             value = _forward_of(value)
         if _in_numpy(value):
@@ -152,7 +152,7 @@ class Helpers:
                 self.imports[value.__name__] = f"import {value.__name__}"
             return parse(name)
         name = f"h_{len(self.wanted)}_"
-        self.wanted[name] = _own_name(value, wanted)
+        self.wanted[name] = _own_name(value, wanted) if named else wanted
         self.names[id(value)] = name
         self.kept.append(value)
         self.define(name, value)
@@ -239,7 +239,8 @@ class Helpers:
         written = self.inline(f, arguments)
         if written is not None:
             return written
-        return ast.Call(self.expression(f, wanted), [parse(a) for a in arguments], [])
+        named = "<locals>" not in getattr(f, "__qualname__", "")  # else several operations have one function of that name
+        return ast.Call(self.expression(f, wanted, named), [parse(a) for a in arguments], [])
 
     def inline(self, f: Callable[..., Any], arguments: list[str]) -> ast.expr | None:
         tree = source(f)
@@ -428,10 +429,12 @@ class _Resolve(ast.NodeTransformer):
 class _Bare(ast.NodeTransformer):
     """Docstrings go: their examples are about minigrad."""
 
-    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.FunctionDef:
+    def visit_FunctionDef(self, node: Any) -> Any:
         rest = [s for s in node.body if not (isinstance(s, ast.Expr) and isinstance(s.value, ast.Constant))]
         node.body = rest or node.body
-        return self.generic_visit(node)  # type: ignore[return-value]
+        return self.generic_visit(node)
+
+    visit_ClassDef = visit_FunctionDef  # noqa: N815
 
 
 class _Substitute(ast.NodeTransformer):

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from minigrad import arena, backend, guards, naming
+from minigrad import arena, backend, blocks, guards, naming
 from minigrad.errors import FreedGraphError, MinigradError, NotInGraphError, ShapeError
 from minigrad.graph import KEEP, Absent, Handle, Node, ancestors, pull_back
 from minigrad.viz import format as fmt
@@ -411,7 +411,8 @@ def _backward(
         while gone < len(going) and (going[gone].until or 0) < step[node]:
             released[id(going[gone].array)] = going[gone].array.nbytes
             gone += 1
-        plain = node.op.plain
+        in_pieces = node.op.exact and math.prod(node.shape) >= blocks.BLOCK
+        plain = 0 if in_pieces else node.op.plain
         slots["saved"] = node.saved
         slots |= dict(zip(("y", "a", "b"), ((v,) for v in node.saved))) if plain else {"args": node.saved}
         stale = {id(_base(v)) for held in slots.values() for v in held if isinstance(v, np.ndarray)}

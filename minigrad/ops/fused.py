@@ -50,9 +50,9 @@ def _linear_weight(g: Any, y: Any, x: Any, w: Any, b: Any) -> Any:
     """``g^T x``, one product over all rows."""
     if x.ndim == 1:
         return g[:, None] * x
-    if x.ndim > 2:
+    if x.ndim > 2:  # mutate: equivalent [comparison] because a matrix is reshaped to its own shape
         rows = math.prod(x.shape[:-1])
-        g, x = g.reshape((rows, w.shape[0])), x.reshape((rows, x.shape[-1]))
+        g, x = g.reshape((rows, w.shape[0])), x.reshape((rows, w.shape[1]))
     return matmul(g.T, x)
 
 

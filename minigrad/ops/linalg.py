@@ -108,13 +108,15 @@ def product(a: Any, b: Any, out: Any = None) -> Any:
         flat = None if out is None else out.reshape(math.prod(rows), b.shape[1])
         found = product(a.reshape(math.prod(rows), a.shape[-1]), b, flat)
         return found.reshape(*rows, b.shape[1]) if out is None else out
-    if out is None and type(a) is np.ndarray and a.ndim == 2 and a.shape[0] * b.shape[-1] > LARGE and a.shape[1:] == b.shape[:1]:
-        out = arena.empty((a.shape[0], *b.shape[1:]), np.result_type(a, b))
-    return np.matmul(a, b) if out is None else np.matmul(a, b, out)
+    if out is not None:
+        return np.matmul(a, b, out)
+    if a.size + b.size > LARGE and type(a) is np.ndarray and a.ndim == 2 and a.shape[1:] == b.shape[:1]:
+        return np.matmul(a, b, arena.empty((a.shape[0], *b.shape[1:]), np.result_type(a, b)))
+    return np.matmul(a, b)
 
 
 LARGE = arena.LEAST // 8
-"""Elements of a product whose memory may be worth a look in the arena."""
+"""Elements of two operands whose product may be worth a look in the arena."""
 
 
 def _misfit(a: tuple[int, ...], b: tuple[int, ...]) -> str:

@@ -133,7 +133,7 @@ def _swapped(node: ast.AST, role: Role) -> Found:
     if _is(node, ast.Sub, ast.Div, ast.MatMult, ast.Pow):
         assert isinstance(node, ast.BinOp)
         yield _binary(node.right, type(node.op), node.left)
-    elif isinstance(node, ast.Call) and _name(node) not in _PLUMBING:
+    elif isinstance(node, ast.Call) and _name(node) not in _PLUMBING and ast.unparse(node.func) not in ("max", "min"):
         first = 1 if _name(node) == "where" else 0
         if len(node.args) > first + 1 and not any(isinstance(a, ast.Starred) for a in node.args[: first + 2]):
             args = list(node.args)
@@ -339,7 +339,8 @@ def _places(node: ast.AST) -> Iterator[tuple[ast.AST, str, int | None, ast.AST]]
                 continue
             if isinstance(item, (ast.expr, ast.stmt)):
                 yield node, name, k if several else None, item
-            yield from _places(item)
+            if not (isinstance(node, ast.Call) and _name(node) == "reshape" and ast.unparse(item) == "-1"):  # -2 means the same
+                yield from _places(item)
 
 
 def _is_note(node: ast.expr) -> bool:
