@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from minigrad import creation
+from minigrad import creation, ops, tracing
 from minigrad.modes import no_grad
 from minigrad.nn import functional as F  # noqa: N812
 from minigrad.nn import init
@@ -65,13 +65,17 @@ class _Tracking(_Affine):
             init.ones_(self.running_var)
             init.zeros_(self.num_batches_tracked)
 
-    def _count_batch(self) -> float:
+    def _count_batch(self) -> Any:
         """One more batch; how far the running statistics move towards it: by momentum, or, without, to the mean of all so far."""
         if self.num_batches_tracked is None:
             return self.momentum or 0.0
         with no_grad():
             self.num_batches_tracked += 1
-        return 1 / self.num_batches_tracked.item() if self.momentum is None else self.momentum
+        if self.momentum is not None:
+            return self.momentum
+        if tracing.active.get() is not None and self.running_mean is not None:  # a program counts on
+            return ops.astype(1 / self.num_batches_tracked, self.running_mean.dtype)
+        return 1 / self.num_batches_tracked.item()
 
     def _check(self, input: Any, axis: int = 1) -> None:
         if input.ndim not in self._ndims or input.shape[axis] != self.num_features:

@@ -177,8 +177,21 @@ OTHERS = {
     ),
     "CBOW": (lambda: models.CBOW(12, 5), lambda r: (r.integers(-1, 12, (7, 4)), r.integers(0, 12, 7)), own_loss),
     "mixture": (lambda: models.GaussianMixture(3, 2), lambda r: (normal(r, 20, 2),), own_loss),
+    "neighbours": (lambda: models.NeighbourhoodComponents(4, 2), lambda r: (normal(r, 9, 4), r.integers(0, 3, 9)), own_loss),
     "k-means": (lambda: models.SoftKMeans(3, 2), lambda r: (normal(r, 20, 2),), own_loss),
 }  # fmt: skip
+
+
+def test_batch_norm_that_averages_all_batches_alike():
+    def train(run):
+        mg.manual_seed(0)
+        model, r = nn.BatchNorm1d(4, momentum=None), np.random.default_rng(1)
+        step = run(lambda x: mg.sum(model(x) ** 3))
+        step_of = [step(mg.tensor(normal(r, 6, 4))).numpy() for _ in range(6)]
+        return [*step_of, model.running_mean.numpy(), model.running_var.numpy(), model.num_batches_tracked.numpy()]
+
+    for plain, compiled in zip(train(lambda f: f), train(mg.compile)):
+        np.testing.assert_array_equal(plain, compiled)
 
 
 @pytest.mark.parametrize("name", OTHERS)

@@ -128,7 +128,8 @@ def memory(t: Any, gradient: Any = None) -> Memory:
 
     Bytes are those of arrays. The peak is that of a rehearsal: the engine's backward loop runs once with nothing freed, so that
     every rule tells what it allocates (measured by ``tracemalloc``), and what the real pass will have released by then is taken
-    off. No ``.grad`` changes; hooks run once more; it takes the time of a few backward passes, and its memory once.
+    off. Large arrays are worked on in pieces by a few threads, and each piece in work more or less is some hundred kilobytes more or
+    less. No ``.grad`` changes; hooks run once more; it takes the time of a few backward passes, and its memory once.
 
     Args:
         t: a Tensor, before ``t.backward()``: what backward has released is no longer there to be counted.

@@ -179,17 +179,17 @@ total: Callable[..., Any] = primitive(
     needs="",
     name="channel_sum",
     rule=("g, copied over each channel",),
-    gate="add gate (gradient distributor)",
-    math="sum over n of a[n, c]",
+    gate="gradient distributor",
+    math="sum of a over each channel",
 )
 moments: Callable[..., Any] = primitive(
     _moments,
     lambda g, y, a: affine(a, 2 * _per_element(g[1], a), y[0], _per_element(g[0], a)),
     needs="ya",
     name="channel_moments",
-    rule=("g[0] / n + g[1] * 2 * (a - mean) / n",),
-    gate="add gate (gradient distributor), and a swap multiplier with itself",
-    math="mean and mean squared deviation of each channel",
+    rule=("g_mean / n + g_var * 2 * (a - mean) / n",),
+    gate="gradient distributor, weighted by the deviations",
+    math="mean and variance of each channel",
 )
 affine: Callable[..., Any] = primitive(
     _affine,
@@ -200,8 +200,8 @@ affine: Callable[..., Any] = primitive(
     needs=("b", "ac", "b", ""),
     name="channel_affine",
     rule=("g * b", "g * (a - c), summed over each channel", "-g * b, summed over each channel", "g, summed over each channel"),
-    gate="swap multiplier, then add gate (gradient distributor)",
-    math="b[c] (x[n, c] - c[c]) + d[c]",
+    gate="swap multiplier, then gradient distributor",
+    math="b (a - c) + d, numbers per channel",
 )
 dot: Callable[..., Any] = primitive(
     _dot,
@@ -212,5 +212,5 @@ dot: Callable[..., Any] = primitive(
     name="channel_dot",
     rule=("g * (b - c)", "g * a", "-g * a, summed over each channel"),
     gate="swap multiplier",
-    math="sum over n of a[n, c] (b[n, c] - c[c])",
+    math="sum of a (b - c) over each channel",
 )

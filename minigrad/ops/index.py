@@ -240,7 +240,8 @@ def _value_rule(g: Any, y: Any, a: Any, value: Any, where: Any, pattern: Pattern
     if where is not None and where.ndim and where.dtype.kind != "b":
         part = assign(part, 0, ~last_write(where, pattern, tuple(g.shape)), (SLOT,))
     # NumPy lets a value have more axes of size 1 than the place it goes to.
-    return part.reshape((1,) * (value.ndim - part.ndim) + tuple(part.shape)) if value.ndim > part.ndim else part
+    more = (1,) * (value.ndim - part.ndim)  # mutate: equivalent [dropped, arithmetic] because backward sums leading axes away
+    return part.reshape(more + tuple(part.shape)) if more else part
 
 
 assign: Callable[..., Any] = primitive(

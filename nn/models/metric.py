@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from minigrad import nn, ops
+from minigrad import nn, ops, tracing
 from minigrad.errors import ShapeError
 from minigrad.tensor import asarray
 
@@ -51,17 +51,15 @@ class NeighbourhoodComponents(nn.Linear):
             ShapeError: if there is not one class for each.
             ValueError: if all are alone.
         """
-        d, y = self.distances(x, x), asarray(y).numpy()
+        d, y = self.distances(x, x), asarray(y, device=self.weight.device)
         if y.shape != (len(d),):
             raise ShapeError(
                 f"NeighbourhoodComponents.loss: {len(d)} examples, but classes of shape {y.shape}: expected ({len(d)},)"
             )
-        other = ~np.eye(len(y), dtype=bool)
-        same = (y[:, None] == y) & other
-        known = np.flatnonzero(same.any(1))
-        if not known.size:
+        if tracing.guard(y._data, lambda classes: len(set(classes.tolist())) == len(classes)):
             raise ValueError("NeighbourhoodComponents.loss: no class has two examples: expected at least one pair")
-        right, drawn = (
-            ops.logsumexp(ops.where(asarray(mask, device=d.device), -d, -np.inf)[known], -1) for mask in (same, other)
-        )
-        return ops.mean(drawn - right)
+        other = ~np.eye(len(d), dtype=bool)
+        same = ops.logical_and(y[:, None] == y, asarray(other, device=d.device))
+        known = ops.any(same, 1)
+        right, drawn = (ops.logsumexp(ops.where(mask, -d, -np.inf), -1) for mask in (same, asarray(other, device=d.device)))
+        return ops.sum(ops.where(known, drawn - right, 0)) / ops.sum(known)
