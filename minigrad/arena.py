@@ -31,12 +31,6 @@ class Memory(maps.mmap):
     """What arrays from here have as their ``base``, so that they can be told."""
 
 
-
-
-class Memory(maps.mmap):
-    """What arrays from here have as their ``base``, so that they can be told."""
-
-
 _idle: dict[int, list[Memory]] = {}
 _lent: dict[int, tuple[weakref.ref[Any], Memory]] = {}
 """By the reference's ``id``: its hash would be that of the array, which has none."""
@@ -83,18 +77,6 @@ def owns(array: Any) -> bool:
     """
     base = getattr(array, "base", None)
     return base is None or type(base) is Memory
-
-
-def owns(array: Any) -> bool:
-    """Whether the memory of a NumPy array is its own: it is no view of another array or buffer.
-
-    Example:
-        >>> import numpy as np
-        >>> a = empty((1024, 512), np.dtype(np.float32))
-        >>> owns(a), owns(np.zeros(3)), owns(a[1:])
-        (True, True, False)
-    """
-    return array.base is None or type(array.base) is Memory
 
 
 def _rounded(nbytes: int) -> int:

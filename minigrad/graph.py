@@ -317,8 +317,13 @@ def pull_back(
                     part = rule(g, y, a)
                 elif large:
                     part = blocks.piecewise(rule, *args)
+                elif op.adds is not None and parent in sums and not branching and watch is None:
+                    op.adds(before, *args)
+                    continue
                 else:
                     part = rule(*args)
+                    if op.adds is not None and before is _NOTHING and tensor is None and parent.shape:
+                        sums.add(parent)
                 if branching:
                     part = spare(part, node, i, saved, masks, before is not _NOTHING, world)
                 if exact:

@@ -44,20 +44,22 @@ class Op:
             elementwise operations; of all others the backward pass checks what each rule returned (0.1 us).
         mask: for gates that choose a branch: ``mask(i, *operands)`` says where operand ``i`` was taken.
         read: the positions of the values that any rule reads.
+        adds: for operations that pick some elements: ``adds(total, g, y, *operands, *params)`` adds what the first operand receives
+            to an array; the backward pass then makes no array of zeros for each.
         plain: 1 or 2 if its rules take that many operands and nothing else, so that the backward pass can spell the call out.
     """
 
     __slots__ = (
-        "arity", "elementwise", "exact", "forward", "gate", "kink", "mask", "math", "name", "needs", "plain", "pulls", "read", "rules",
+        "adds", "arity", "elementwise", "exact", "forward", "gate", "kink", "mask", "math", "name", "needs", "plain", "pulls", "read", "rules",
         "told",
     )  # fmt: skip
 
     def __init__(
         self, name: str, forward: Rule, rules: Sequence[Rule | None], needs: str | Sequence[str] | None, gate: str, math: str,
-        kink: str, elementwise: bool, exact: bool, mask: Rule | None, parameters: int, told: Sequence[str],
+        kink: str, elementwise: bool, exact: bool, mask: Rule | None, parameters: int, told: Sequence[str], adds: Rule | None = None,
     ) -> None:  # fmt: skip
         self.name, self.forward, self.rules, self.gate, self.math, self.kink = name, forward, tuple(rules), gate, math, kink
-        self.elementwise, self.exact, self.mask, self.arity = elementwise, exact, mask, len(rules)
+        self.elementwise, self.exact, self.mask, self.arity, self.adds = elementwise, exact, mask, len(rules), adds
         per_rule = [needs] * len(rules) if needs is None or isinstance(needs, str) else needs
         if len(per_rule) != len(rules):
             raise ValueError(f"primitive {name}: needs has {len(per_rule)} entries for {len(rules)} rules; give one per rule")
@@ -120,6 +122,7 @@ def primitive(
     name: str | None = None,
     elementwise: bool | None = None,
     mask: Rule | None = None,
+    adds: Rule | None = None,
 ) -> Operation:
     """Declare an operation: its forward function and one local-gradient rule per array operand.
 
@@ -141,6 +144,8 @@ def primitive(
         elementwise: whether each output element depends on one element of each operand; by default, whether ``forward`` is
             a NumPy ufunc.
         mask: for gates that choose a branch: ``mask(i, *operands)`` says where operand ``i`` was taken.
+        adds: for operations that pick some elements: ``adds(total, g, y, *operands, *params)`` adds the first operand's contribution
+            to an array in place. Picking T slices of an array one by one then costs T slices in backward, not T arrays.
 
     Returns:
         The operation, a function. Its row is its attribute ``op``.
@@ -165,7 +170,7 @@ def primitive(
 
     def declare(forward: Rule, rules: Sequence[Rule | None], arguments: dict[str, Any]) -> Callable[..., Any]:
         parameters = len(arguments) - len(rules)
-        op = Op(label, forward, rules, needs, gate, math, kink, is_elementwise, is_elementwise and own, mask, parameters, rule)
+        op = Op(label, forward, rules, needs, gate, math, kink, is_elementwise, is_elementwise and own, mask, parameters, rule, adds)
         return _function(op, arguments, wide=own and label in halves.WIDE)
 
     if not rules:

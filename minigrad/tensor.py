@@ -10,7 +10,6 @@ import sys
 import warnings
 from collections.abc import Callable, Collection, Iterator
 from importlib import import_module
-from types import NoneType
 from typing import Any
 
 import numpy as np

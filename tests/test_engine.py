@@ -756,7 +756,9 @@ def test_what_a_hook_returns_counts_under_where_too():
 
 def returning(shape, operand, dtype=np.float64):
     """The gradient of an operand of one shape, whose rule returns 0, 1, 2, ... in another."""
-    op = mg.primitive(np.positive, lambda g, y, a: mg.arange(np.prod(shape, dtype=int)).reshape(shape).astype(dtype), name="odd")
+    op = mg.primitive(
+        np.positive, lambda g, y, a: mg.arange(np.prod(shape, dtype=int)).reshape(shape).astype(dtype), name="odd"
+    )
     x = mg.tensor(np.ones(operand, np.float64), requires_grad=True)
     op(x).backward(np.ones(operand))
     return x.grad
@@ -786,7 +788,9 @@ def returning(shape, operand, dtype=np.float64):
 )
 def test_what_a_rule_returns_is_summed_to_the_operand_or_refused(returned, operand, expected):
     if expected is None:
-        with pytest.raises(mg.ShapeError, match=r"odd: its gradient rule for operand 1 returned shape .* which does not sum to"):
+        with pytest.raises(
+            mg.ShapeError, match=r"odd: its gradient rule for operand 1 returned shape .* which does not sum to"
+        ):
             returning(returned, operand)
     else:
         g = returning(returned, operand)

@@ -131,6 +131,9 @@ two_rules = mg.primitive(lambda a, b: a * b, lambda g, y, a, b: g * _slope(b, 1)
 thrice = mg.primitive(lambda a: a * 3, _shared, name="thrice")
 cube = mg.primitive(lambda a: a**3, lambda g, y, a: g * 3 * mg.square(a), name="cube")
 scaled = _scaled(5.0)
+total = mg.primitive(
+    lambda a, axis: a.sum(axis), lambda g, y, a, axis: mg.broadcast_to(mg.expand_dims(g, axis=axis), a.shape), name="total"
+)
 join = mg.primitive(lambda arrays: np.concatenate(arrays), mg.Each(lambda i, g, y, *args: g[2 * i : 2 * i + 2]), name="join")
 
 
@@ -193,6 +196,50 @@ def test_the_same_is_the_same_but_for_rounding() -> None:
     assert not samples.same(x, x.astype("float32"))
     assert not samples.same(x, x[None])
     assert not samples.same(ValueError, x)
+    small = np.array([1e-15, 3.0])
+    assert samples.same(small, small + np.array([2e-15, 0])), "what remains of a sum of threes"
+    assert not samples.same(small, small + np.array([1e-12, 0]))
+
+
+def called(shape, axis):
+    a = np.arange(float(np.prod(shape))).reshape(shape)
+    return np.ones_like(a.sum(axis)), a.sum(axis), a, axis
+
+
+def test_of_many_shapes_a_few_are_kept_and_of_parameters_all():
+    calls = samples.Calls()
+    for n in range(20):
+        calls.add(called((n, 2), 0))
+        calls.add(called((n, 2), 0))
+    calls.add(called((3, 2), 1))
+    assert [(args[2].shape, args[3]) for args in calls.all()] == [*(((n, 2), 0) for n in range(samples.SHAPES)), ((3, 2), 1)]
+
+
+def test_shapes_and_parameters_vary_where_the_operation_takes_them(found) -> None:
+    target = of(found, "total")
+    calls = [called((2, 3), 0), called((4, 1, 3), 2)]
+    made = samples.others(target, calls)
+    assert {(3, 4), (2, 1), (2, 2), (3, 3)} <= {a.shape for _, _, a, _ in made}
+    assert (3, 0) in {(a.ndim, axis) for _, _, a, axis in made}
+    for g, y, a, axis in made:
+        assert axis < a.ndim, "forward refuses it"
+        assert g.shape == y.shape
+        assert np.array_equal(y, a.sum(axis))
+
+
+@pytest.mark.parametrize(
+    "wrong", [lambda a, axis: a.shape[0] == a.shape[1], lambda a, axis: a.ndim == 3 and not axis, lambda a, axis: 1 in a.shape]
+)
+def test_a_mistake_at_shapes_that_no_test_has_is_no_equivalent(found, wrong) -> None:
+    target = of(found, "total")
+    calls = [called((2, 3), 0), called((4, 2, 3), 2)]
+    right = target.own[0]
+    agreed, told = samples.compare(
+        target, right, lambda g, y, a, axis: right(g, y, a, axis) * (1 + wrong(a, axis)), calls, lambda: True
+    )
+    assert (agreed, "mutant" in told) == (0, True)
+    agreed, told = samples.compare(target, right, lambda g, y, a, axis: 1 * right(g, y, a, axis), calls, lambda: True)
+    assert (agreed > 100, told) == (True, "")
 
 
 # ---- whole runs --------------------------------------------------------------------------------------------------------------

@@ -98,7 +98,7 @@ def test_a_rule_that_records_a_graph_has_no_program(name):
     f, kinds, arrays, params = next(iter(cases(name)))
     tensors = [v if v is None else mg.tensor(v).requires_grad_(k.differentiable) for k, v in zip(kinds, arrays)]
     y = f(*tensors, **params)
-    with pytest.raises(CodeError, match="_twice.* records graphs of its own"):
+    with pytest.raises(CodeError, match=r"_twice.* records graphs of its own"):
         program(trace(y, np.ones(y.shape)))
 
 

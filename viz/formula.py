@@ -47,6 +47,10 @@ def formulas(op: Any) -> tuple[str, ...]:
     return tuple(told) or tuple(_text(rule)[0] for rule in op.rules)
 
 
+SILENT = {"keep"}
+"""Parameters that say nothing about a result: what an operation leaves in memory for its way back."""
+
+
 def parameters(op: Any, params: tuple[Any, ...]) -> str:
     """The parameters of a recorded operation as they would be written, without those that have their default values.
 
@@ -62,7 +66,7 @@ def parameters(op: Any, params: tuple[Any, ...]) -> str:
     for argument, value in zip(arguments, params):
         if argument.name == "pattern":
             return f"[{', '.join(map(_index, value))}]"
-        if value is not argument.default and value != argument.default and np.ndim(value) < 2:
+        if argument.name not in SILENT and value is not argument.default and value != argument.default and np.ndim(value) < 2:
             told.append(f"{argument.name}={value!r}")
     text = ", ".join(told)
     return text if len(text) <= 40 else f"{text[:39]}\N{HORIZONTAL ELLIPSIS}"

@@ -125,6 +125,14 @@ def _filled(where: Any, pattern: Pattern) -> Any:
 
 # ---- the table -----------------------------------------------------------------------------------------------------------
 
+def _add_at(total: Any, g: Any, y: Any, a: Any, pattern: Pattern) -> None:
+    part = total[pattern]  # of integers only, it is one element
+    if part.ndim:
+        part += g
+    else:
+        total[pattern] += g
+
+
 _getitem: Callable[..., Any] = primitive(
     lambda a, pattern: a[pattern],
     lambda g, y, a, pattern: place(g, None, pattern, a.shape),
@@ -133,6 +141,7 @@ _getitem: Callable[..., Any] = primitive(
     gate="index: gradient router",
     math="a[i]",
     name="getitem",
+    adds=_add_at,
 )
 
 
@@ -141,6 +150,13 @@ def _gather(a: Any, where: Any, pattern: Pattern) -> Any:
     if where.dtype.kind == "i" and pattern[-1] is SLOT and pattern[:-1] == ALL_OF[: len(pattern) - 1]:
         return a.take(where, len(pattern) - 1)
     return a[_filled(where, pattern)]
+
+
+def _add_gathered(total: Any, g: Any, y: Any, a: Any, where: Any, pattern: Pattern) -> None:
+    if where.dtype.kind == "b" or not where.ndim:
+        total[_filled(where, pattern)] += g
+    else:
+        _accumulate(total, where, pattern, g)
 
 
 gather: Callable[..., Any] = primitive(
@@ -152,6 +168,7 @@ gather: Callable[..., Any] = primitive(
     gate="index by arrays: gradient router, adder where an element is picked twice",
     math="a[i]",
     name="gather",
+    adds=_add_gathered,
 )
 
 

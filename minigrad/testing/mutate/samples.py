@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import functools
+import itertools
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -30,10 +31,12 @@ ENOUGH = 8
 """Calls on which a mutant must agree, and its edit be reached, before it counts as equivalent."""
 VARIED = 12
 """How many times other numbers are drawn for a call, in its own dtypes and in float32 each."""
-SECONDS = 8.0
+SECONDS = 4.0
 """For which mutants and originals are compared: every call once, then again and again with other numbers."""
 ROUNDING = 8
 """Units in the last place by which values may differ and still be called the same: ``a + b`` for ``b + a`` in a longer sum."""
+CANCELLED = 64
+"""... or units in the last place of the largest value, for what remains where such sums cancel."""
 Args = tuple[Any, ...]
 
 
@@ -76,7 +79,9 @@ class Calls:
     def __init__(self) -> None:
         self.kept: dict[str, dict[str, Args]] = {}
 
-    def add(self, args: Args) -> None:
+    def add(self, args: Args | None) -> None:
+        if args is None:
+            return
         arrays = ", ".join(f"{v.dtype}{v.shape}" if _is_array(v) else "" for v in args)
         shapes = self.kept.setdefault(", ".join("" if _is_array(v) else repr(v)[:80] for v in args), {})
         if len(shapes) < SHAPES and not self.full() and arrays not in shapes:
@@ -160,24 +165,21 @@ def others(target: Target | Row, calls: list[Args]) -> list[Args]:
         return []
     first = 2 + op.arity
     given = [{repr(call[j]): call[j] for call in calls} for j in range(first, min(map(len, calls), default=first))]
-    rng, made = np.random.default_rng(0), list[Args | None]()
+    rng, made = np.random.default_rng(0), Calls()
+    calls = [c for c in calls if len(c) >= first and max((v.size for v in c if _is_array(v)), default=0) <= SIZE]
+    for call, (j, values) in itertools.product(calls, enumerate(given, first)):
+        new = [value for words, value in values.items() if words != repr(call[j])]
+        for k in rng.permutation(len(new))[:3]:
+            made.add(_fitting(target, (*call[:j], new[k], *call[j + 1 :])))
     for call in calls:
-        if len(call) < first or max((v.size for v in call if _is_array(v)), default=0) > SIZE:
-            continue
         lengths = sorted({n for v in call[2:first] if _is_array(v) for n in v.shape}) or [1]
-        for change in LENGTHS:
-            way = functools.partial(change, picked=int(rng.choice(lengths)))
+        for change, picked in itertools.product(LENGTHS, rng.permutation(lengths)[:2].tolist()):
+            way = functools.partial(change, picked=picked)
             operands = (_resized(v, tuple(map(way, v.shape))) if _is_array(v) else v for v in call[2:first])
-            new = (*call[:2], *operands, *call[first:])
-            shapes = tuple(tuple(map(way, v)) if _are_lengths(v) else v for v in call[first:])
-            made.append(_fitting(target, new) or _fitting(target, (*new[:first], *shapes)))
-        for j, values in enumerate(given, first):
-            value = list(values.values())[rng.integers(len(values))]
-            made.append(_fitting(target, (*call[:j], value, *call[j + 1 :])))
-    more = Calls()
-    for args in filter(None, made):
-        more.add(args)
-    return more.all()
+            shapes = (tuple(map(way, v)) if _are_lengths(v) else v for v in call[first:])
+            args = (*call[:2], *operands)
+            made.add(_fitting(target, (*args, *call[first:])) or _fitting(target, (*args, *shapes)))
+    return made.all()
 
 
 def _resized(a: Any, shape: tuple[int, ...]) -> Any:
@@ -228,7 +230,9 @@ def same(a: Any, b: Any) -> bool:
             return False
         if a.dtype.kind not in "fc":
             return bool(np.array_equal(a, b))
-        return bool(np.allclose(a, b, rtol=ROUNDING * np.finfo(a.dtype).eps, atol=0, equal_nan=True))
+        unit = np.finfo(a.dtype).eps
+        largest = np.max(np.abs(a), initial=0, where=np.isfinite(a))
+        return bool(np.allclose(a, b, rtol=ROUNDING * unit, atol=CANCELLED * unit * largest, equal_nan=True))
     return a is b or (type(a) is type(b) and bool(a == b))
 
 
