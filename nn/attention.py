@@ -129,13 +129,13 @@ class MultiheadAttention(Module):
             DtypeError: if a mask has integers.
         """
         self._check(query, key, value)
-        batched = query.ndim == 3
+        batched, alike = query.ndim == 3, query is key is value
         if not batched:
             query, key, value = (x[None] for x in (query, key, value))
         elif not self.batch_first:
             query, key, value = (ops.swapaxes(x, 0, 1) for x in (query, key, value))
         bias = self._bias(query, key, attn_mask, key_padding_mask, is_causal, batched)
-        q, k, v = self._project(query, key, value)
+        q, k, v = self._project(query, key, value, alike)
         if self.bias_k is not None:
             k, v = (
                 ops.concat([x, ops.broadcast_to(row, (len(x), 1, self.embed_dim))], axis=1)
@@ -156,7 +156,9 @@ class MultiheadAttention(Module):
             return y[0], None if told is None else told[0]
         return y if self.batch_first else ops.swapaxes(y, 0, 1), told
 
-    def _project(self, query: Any, key: Any, value: Any) -> list[Any]:
+    def _project(self, query: Any, key: Any, value: Any, alike: bool) -> list[Any]:
+        if alike and self.in_proj_weight is not None:
+            return ops.split(F.linear(query, self.in_proj_weight, self.in_proj_bias), 3, axis=-1)
         biases = [None] * 3 if self.in_proj_bias is None else ops.split(self.in_proj_bias, 3)
         weights = (
             [self.q_proj_weight, self.k_proj_weight, self.v_proj_weight]
