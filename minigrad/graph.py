@@ -271,7 +271,11 @@ def pull_back(
     finished: dict[Node, Any] = {}
     sums: set[Node] = set()
     masks: dict[Node, Any] = {}
-    node, i, tensor = order[0], -1, world.tensor
+    node, i, tensor = (
+        order[0],
+        -1,
+        world.tensor,
+    )  # mutate: equivalent because rules and hooks, which may raise, set the first two
     try:
         for node in order:
             g = grads.pop(node)
@@ -279,7 +283,8 @@ def pull_back(
                 continue
             extra, op = node.extra, node.op
             if extra is not None:
-                i = -1  # an error of a hook is none of a rule
+                # An error of a hook is none of a rule.
+                i = -1  # mutate: equivalent [constant] because any negative number says so
                 for hook in list(extra.hooks.values()):
                     given, g = g, hook(g)
                     if g is not given:

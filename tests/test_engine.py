@@ -19,7 +19,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invar
 from numpy.testing import assert_allclose, assert_array_equal
 
 import minigrad as mg
-from minigrad.graph import KEEP, Absent, Node
+from minigrad.graph import KEEP, Absent, Node, ancestors, pull_back
 
 SHAPES = [(), (1,), (3,), (2, 1), (2, 3)]  # any two broadcast together
 
@@ -752,6 +752,21 @@ def test_what_a_hook_returns_counts_under_where_too():
     h.register_hook(lambda g: g + 1)
     mg.where(np.array([True, False]), h, 0.0).sum().backward()
     np.testing.assert_array_equal(x.grad.numpy(), [4.0, 2.0])
+
+
+def test_pull_back_returns_leaves_and_targets_and_shows_every_contribution():
+    x, c = leaf([2.0]), leaf([3.0])
+    h = x * c
+    k = h * x
+    y = h + k
+    seen = []
+    found = pull_back(
+        {y.node: np.ones(1)}, ancestors([y.node]), targets=(h.node,), watch=lambda n, i, g, part: seen.append((n, i, *g, *part))
+    )
+    assert {node: g.item() for node, g in found.items()} == {x.node: 15, c.node: 6, h.node: 3}
+    assert seen == [
+        (y.node, 0, 1, 1), (y.node, 1, 1, 1), (k.node, 0, 1, 2), (k.node, 1, 1, 6), (h.node, 0, 3, 9), (h.node, 1, 3, 6),
+    ]  # fmt: skip
 
 
 def returning(shape, operand, dtype=np.float64):

@@ -496,7 +496,8 @@ def _declare(name: str, math: str) -> tuple[Operation, Operation]:
     operation = primitive(
         forward, *rules[: 5 + cell.states], *([None] * (3 - cell.states)), needs="yabcdefh" + "g" * (cell.states > 1),
         gate="goes back through time", math=math, name=name,
-        rule=("D @ W", "D.T @ x", "sum of D", "D.T @ (h before)", "sum of D", "g_h before the first step", "g_c, likewise")[: 5 + cell.states],
+        rule=(*(f"{part}, D = g back through time" for part in ("D @ W", "D.T @ x", "sum of D", "D.T @ (h before)", "sum of D")),
+              "g back through time, before the first step", "g back through time, likewise")[: 5 + cell.states],
     )  # fmt: skip
     step_back = primitive(
         back, *[again(i) for i in range(6 + cell.states)], *([None] * (4 - cell.states)),

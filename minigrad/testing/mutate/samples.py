@@ -149,12 +149,12 @@ def varied(target: Target | Row, args: Args, seed: int) -> Iterator[Args]:
 
 LENGTHS: list[Callable[[int, int], int]] = [
     # the new length of an axis, from its own and from that of one that was picked
+    lambda n, picked: picked,
     lambda n, picked: n + (n > 1),
     lambda n, picked: n + 2 * (n == picked),
     lambda n, picked: 1 if n == picked else n,
     lambda n, picked: max(n, picked),
     lambda n, picked: 3 if n == 1 else n,
-    lambda n, picked: 2,
 ]
 
 
