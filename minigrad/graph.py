@@ -271,11 +271,7 @@ def pull_back(
     finished: dict[Node, Any] = {}
     sums: set[Node] = set()
     masks: dict[Node, Any] = {}
-    node, i, tensor = (
-        order[0],
-        -1,
-        world.tensor,
-    )  # mutate: equivalent because rules and hooks, which may raise, set the first two
+    node, i, tensor = order[0], -1, world.tensor  # mutate: equivalent because what may raise sets the first two itself
     try:
         for node in order:
             g = grads.pop(node)
@@ -327,7 +323,7 @@ def pull_back(
                     continue
                 else:
                     part = rule(*args)
-                    if op.adds is not None and before is _NOTHING and tensor is None and parent.shape:
+                    if op.adds is not None and before is _NOTHING and tensor is watch is None and parent.shape:
                         sums.add(parent)
                 if branching:
                     part = spare(part, node, i, saved, masks, before is not _NOTHING, world)

@@ -149,7 +149,11 @@ def test_masks_reach_through_moves_and_reductions(through):
     row = mg.tensor([[0.0, 1.0, 4.0]], requires_grad=True)
     y = through(mg.sqrt(x) * mg.sqrt(row))
     found = check(mg.where(y > 0.5, y, 1.0).sum(), None, [x, row])
-    assert np.array_equal(found.gradients[x.node], mg.grad(lambda a: mg.where((z := through(mg.sqrt(a) * mg.sqrt(row))) > 0.5, z, 1.0).sum())(x), equal_nan=True)
+    assert np.array_equal(
+        found.gradients[x.node],
+        mg.grad(lambda a: mg.where((z := through(mg.sqrt(a) * mg.sqrt(row))) > 0.5, z, 1.0).sum())(x),
+        equal_nan=True,
+    )
 
 
 # Models, in a process of their own

@@ -505,6 +505,10 @@ def table(a, b):
         parts += [F.linear(a, a * b), F.linear(a, a * b, b[:2]), F.linear(b, a), F.linear(mg.stack([a, a * a]), a), F.silu(a)]
         parts += [softmax_cross_entropy(a, mg.tensor([2, 0])), softmax_cross_entropy(b, mg.tensor(1))]
         parts += [mg.where(a > 1, mg.sqrt(mg.relu(a - 1)), 0.0), mg.sin(a.astype("float64"))]
+        parts += [
+            F.batch_norm(a, None, None, b, b * 2, True, 0.0, 0.1),
+            F.batch_norm(mg.stack([a, a * a]), None, None, b[:2], None, True, 0.0, 0.1),
+        ]
         total = mg.sum(parts[0] * 0.5)
         for k, part in enumerate(parts):
             total = total + mg.sum(part * (0.1 + 0.01 * k))

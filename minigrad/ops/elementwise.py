@@ -122,8 +122,11 @@ def _log_of_base(a: Any) -> Any:
 
 
 def _power(a: Any, b: Any) -> Any:
-    """``a ** b``; by the operator, which NumPy turns into a square, root or reciprocal where it can: 3 us instead of 11 on 32,768."""
-    return a**b if hasattr(a, "shape") else np.power(a, b)
+    """``a ** b``; by the operator, which NumPy turns into a square, root or reciprocal where it can: 3 us instead of 11 on 32,768.
+
+    Not by that of NumPy's scalars: its last bit is another one in a tenth of all cases.
+    """
+    return a**b if hasattr(a, "shape") and not isinstance(a, np.generic) else np.power(a, b)
 
 
 power = primitive(

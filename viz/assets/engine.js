@@ -198,6 +198,44 @@ const softmaxCrossEntropy = {
   },
 };
 
+// Numbers per channel of (N, C, ...)
+const channels = ({ shape }) => {
+  const inner = count(shape.slice(2));
+  return (k) => Math.floor(k / inner) % shape[1];
+};
+/** The sum of f(element, its place, its channel) over each channel. */
+function perChannel(f, a) {
+  const of = channels(a), out = make([a.shape[1]]);
+  a.data.forEach((x, k) => { out.data[of(k)] += f(x, k, of(k)); });
+  return out;
+}
+/** Mean and variance: the gradient of the mean is shared out, that of the variance weighted by the deviations. */
+const channelMoments = {
+  forward([a]) {
+    const C = a.shape[1], n = a.data.length / C;
+    const mean = perChannel((x) => x, a).data.map((x) => x / n);
+    const variance = perChannel((x, k, c) => (x - mean[c]) ** 2, a).data.map((x) => x / n);
+    return make([2, C], Float64Array.from([...mean, ...variance]));
+  },
+  pull(i, g, y, [a]) {
+    const C = a.shape[1], n = a.data.length / C, of = channels(a);
+    return make(a.shape, a.data.map((x, k) => (g.data[of(k)] + 2 * (x - y.data[of(k)]) * g.data[C + of(k)]) / n));
+  },
+};
+/** scale (x - centre) + shift. */
+const channelAffine = {
+  forward([a, scale, centre, shift]) {
+    const of = channels(a), at = (v, k) => (v ? v.data[of(k)] : 0);
+    return make(a.shape, a.data.map((x, k) => at(scale, k) * (x - at(centre, k)) + at(shift, k)));
+  },
+  pull(i, g, y, [a, scale, centre]) {
+    const of = channels(a);
+    if (i === 0) return make(a.shape, g.data.map((x, k) => x * scale.data[of(k)]));
+    if (i === 1) return perChannel((x, k, c) => x * (a.data[k] - (centre ? centre.data[c] : 0)), g);
+    return perChannel(i === 2 ? (x, k, c) => -x * scale.data[c] : (x) => x, g);
+  },
+};
+
 // Where numbers move to
 const strides = (shape) => shape.map((_, k) => count(shape.slice(k + 1)));
 /** Places read off by walking output axes, each {n, stride}, from `start`. */
@@ -378,6 +416,8 @@ const OPS = {
   matmul,
   linear,
   softmax_cross_entropy: softmaxCrossEntropy,
+  channel_moments: channelMoments,
+  channel_affine: channelAffine,
   reshape: moves(([shape], a) => {
     const asked = [shape].flat(), known = asked.filter((n) => n >= 0);
     return {
