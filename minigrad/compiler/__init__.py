@@ -166,6 +166,7 @@ class Variant:
         self.items = schedule(p)
         self.emitter = Emitter(p, self.items, threads)
         self.emitter.settle()
+        arena.clear()  # what the recordings left: a program has its own buffers
 
     def run(self, leaves: list[Tensor]) -> Any:
         emitter = self.emitter
