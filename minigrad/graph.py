@@ -323,8 +323,8 @@ def pull_back(
                     continue
                 else:
                     part = rule(*args)
-                    if op.adds is not None and before is _NOTHING and tensor is watch is None and parent.shape:
-                        sums.add(parent)
+                    if op.adds is not None and before is _NOTHING and tensor is None and watch is None and parent.shape:
+                        sums.add(parent)  # mutate: equivalent [call, statement] because it only saves memory
                 if branching:
                     part = spare(part, node, i, saved, masks, before is not _NOTHING, world)
                 if exact:
@@ -338,13 +338,13 @@ def pull_back(
                     grads[parent] = part
                 elif large:
                     grads[parent] = blocks.add(before, part, before if parent in sums else None)
-                    sums.add(parent)
+                    sums.add(parent)  # mutate: equivalent [call, statement] because it only saves memory
                 elif parent in sums:
                     before += part
                 else:
                     grads[parent] = total = before + part
                     if tensor is None and total.ndim:
-                        sums.add(parent)
+                        sums.add(parent)  # mutate: equivalent [call, statement] because it only saves memory
             if branching:
                 masks.pop(node, None)
             if not retain:
@@ -389,7 +389,7 @@ def fit(part: Any, node: Node, i: int) -> Any:
                 f"{node.op.name}: its gradient rule for operand {i + 1} returned shape {part.shape}, which does not sum to that "
                 f"operand's shape {shape} (upstream gradient {node.shape}). Check the rule for a missing transpose or sum."
             )
-        stretched = (extra + k for k, n in enumerate(shape) if n == 1 and part.shape[extra + k] != 1)
+        stretched = (extra + k for k, n in enumerate(shape) if n == 1)
         part = part.astype(np.float32) if is_half(part.dtype) else part
         part = part.sum(axis=(*range(extra), *stretched)).reshape(shape)
     if part.dtype.kind == "c" != parent.dtype.kind:

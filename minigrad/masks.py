@@ -53,13 +53,15 @@ def reach(mask: Any, node: Node, i: int) -> Any:
     if not str(op.forward.__module__).startswith("minigrad."):  # a row of the user's own may have the name of one of these
         return None
     if op.name in MOVING:
-        return op.rules[i](mask.astype(np.float32), *node.saved, *node.params) != 0
+        moved = mask.astype(np.float32)  # mutate: equivalent [call] because these rules move booleans as well
+        return op.rules[i](moved, *node.saved, *node.params) != 0
     if op.name in REDUCING:
         axis, keepdims = (node.params[k] for k in REDUCING[op.name])
-        shape = node.saved[i + 1].shape
+        shape = node.saved[1].shape
         gone = range(len(shape)) if axis is None else [k % len(shape) for k in ((axis,) if isinstance(axis, int) else axis)]
         kept = mask if keepdims else mask.reshape(tuple(1 if k in gone else n for k, n in enumerate(shape)))
         return np.broadcast_to(kept, shape)
     if op.name in ("softmax", "log_softmax"):
-        return np.broadcast_to(mask.any(axis=node.params[0], keepdims=True), mask.shape)
+        axis, *_ = node.params
+        return mask.any(axis=axis, keepdims=True)
     return None

@@ -19,6 +19,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invar
 from numpy.testing import assert_allclose, assert_array_equal
 
 import minigrad as mg
+from minigrad import blocks
 from minigrad.graph import KEEP, Absent, Node, ancestors, pull_back
 
 SHAPES = [(), (1,), (3,), (2, 1), (2, 3)]  # any two broadcast together
@@ -746,6 +747,40 @@ def test_fan_out_adds_up_whatever_the_order(n, seed):
         assert_array_equal(u.grad.numpy(), np.ones(3))
 
 
+PICKS = {
+    "slice": (lambda x: x[1:3], np.eye(4)[1:3]),
+    "repeated": (lambda x: x[np.array([0, 0, 3])], np.eye(4)[[0, 0, 3]]),
+    "one": (lambda x: x[2:3], np.eye(4)[2:3]),
+    "all": (lambda x: x * 1, np.eye(4)),
+    "passed on": (lambda x: x + 0.0, np.eye(4)),
+    "branch": (lambda x: mg.where(np.array([True, False, True, False]), x, 0.0), np.diag([1.0, 0, 1, 0])),
+}
+
+
+@pytest.mark.parametrize("create", [False, True])
+@given(st.lists(st.sampled_from(list(PICKS)), min_size=1, max_size=8), st.integers(0, 2**32 - 1))
+def test_what_is_picked_from_one_tensor_adds_up(create, names, seed):
+    """Picks add to the gradient in place: each part of it once, in memory of its own, and every contribution is shown."""
+    rng, x = np.random.default_rng(seed), leaf(np.arange(4.0))
+    h = x * 1.0
+    outs = [PICKS[name][0](h) for name in names]
+    ups = [rng.normal(size=out.shape) for out in outs]
+    kept = [u.copy() for u in ups]
+    g, *same = mg.gradients(outs, [x, *outs], ups, create_graph=create, retain_graph=True)
+    want = sum(PICKS[name][1].T @ u for name, u in zip(names, ups))
+    assert_allclose(g.detach().numpy(), want, rtol=1e-12, atol=1e-12)
+    for u, given_back, k in zip(ups, same, kept):
+        assert_array_equal(u, k)
+        assert_array_equal(given_back.detach().numpy(), k)
+    seen = []
+    pull_back(
+        {out.node: u for out, u in zip(outs, ups)}, ancestors([out.node for out in outs]),
+        watch=lambda node, i, g, part: seen.append(part.copy()) if node.parents[i] is h.node else None,
+    )  # fmt: skip
+    assert len(seen) == len(names)
+    assert_allclose(sum(seen), want, rtol=1e-12, atol=1e-12)
+
+
 def test_what_a_hook_returns_counts_under_where_too():
     x = leaf(np.array([1.0, 2.0]))
     h = x * 2
@@ -769,10 +804,31 @@ def test_pull_back_returns_leaves_and_targets_and_shows_every_contribution():
     ]  # fmt: skip
 
 
+def test_from_a_block_on_a_rule_runs_in_pieces(monkeypatch):
+    calls = []
+    monkeypatch.setattr(blocks, "BLOCK", KEEP + 44)
+    monkeypatch.setattr(blocks, "piecewise", lambda rule, g, *args: calls.append(g.size) or rule(g, *args))
+    for n in (KEEP + 43, KEEP + 44):
+        mg.sin(leaf(np.ones(n))).backward(np.ones(n))
+    assert calls == [KEEP + 44]
+
+
+@pytest.mark.parametrize("n", [KEEP + 44, (KEEP + 44) * blocks.SINGLE + 1])
+def test_large_gradients_add_up_in_memory_of_their_own(n, monkeypatch):
+    monkeypatch.setattr(blocks, "BLOCK", KEEP + 44)
+    rng = np.random.default_rng(0)
+    h = leaf(rng.normal(size=n))
+    outs, slopes = [h + 0.0, h * 2, h + 0.0, h * 3, h - 1.0], [1, 2, 1, 3, 1]
+    ups = [rng.normal(size=n) for _ in outs]
+    found = mg.gradients([out * 1 for out in outs], [h, *outs], ups)
+    for g, want in zip(found, [sum(k * u for k, u in zip(slopes, ups)), *ups]):
+        assert_allclose(g.numpy(), want, rtol=1e-12, atol=1e-12)
+
+
 def returning(shape, operand, dtype=np.float64):
     """The gradient of an operand of one shape, whose rule returns 0, 1, 2, ... in another."""
     op = mg.primitive(
-        np.positive, lambda g, y, a: mg.arange(np.prod(shape, dtype=int)).reshape(shape).astype(dtype), name="odd"
+        np.positive, lambda g, y, a: np.arange(np.prod(shape, dtype=int)).reshape(shape).astype(dtype), name="odd"
     )
     x = mg.tensor(np.ones(operand, np.float64), requires_grad=True)
     op(x).backward(np.ones(operand))
@@ -818,11 +874,11 @@ def test_what_a_rule_returns_gets_the_operands_dtype(dtype):
 
 
 def test_two_byte_contributions_are_summed_in_float32():
-    """4,096 ones: past 2048, float16 would add nothing more, whatever the blocks of NumPy's sum."""
-    op = mg.primitive(np.positive, lambda g, y, a: mg.full((4096, 1), 1.0, dtype="float16") * 1.0, name="odd")
-    x = mg.tensor(np.ones(1, "float16"), requires_grad=True)
-    op(x).backward(np.ones(1))
-    assert x.grad.tolist() == [4096]
+    """4,096 ones, row by row: past 2048, float16 would add nothing more."""
+    op = mg.primitive(np.positive, lambda g, y, a: np.ones((4096, 2), "float16"), name="odd")
+    x = mg.tensor(np.ones(2, "float16"), requires_grad=True)
+    op(x).backward(np.ones(2))
+    assert x.grad.tolist() == [4096, 4096]
 
 
 def test_an_error_names_the_rule_that_raised_it_and_a_hooks_names_none():

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import minigrad as mg
+from minigrad.masks import MOVING
 from minigrad.nn import functional as F  # noqa: N812
 
 ROWS = np.array([[0.0, 0.0], [3.0, 4.0], [-1.0, 1.0]])
@@ -90,3 +91,48 @@ def test_a_row_of_the_users_own_with_a_borrowed_name_is_left_alone() -> None:
     with np.errstate(all="ignore"):
         mg.sum(mg.where([True, False], mine(mg.sqrt(x)), 0.0)).backward()
     assert x.grad.numpy()[1] == 0.25  # type: ignore[union-attr]
+
+
+MOVES: dict[str, Any] = {
+    "broadcast_to": lambda x: mg.broadcast_to(x, (2, 3, 2)), "concat": lambda x: mg.concat([x, x[:1]]), "copy": mg.copy,
+    "flip": lambda x: mg.flip(x, axis=0), "gather": lambda x: x[np.array([2, 0, 2])], "getitem": lambda x: x[1:, ::-1],
+    "pad": lambda x: mg.pad(x, ((1, 0), (0, 2))), "permute_dims": lambda x: x.T, "reshape": lambda x: x.reshape(2, 3),
+    "roll": lambda x: mg.roll(x, 1, axis=0), "stack": lambda x: mg.stack([x, x], axis=1), "tril": mg.tril, "triu": mg.triu,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", MOVES)
+@pytest.mark.parametrize("k", range(6))
+def test_a_mask_moves_with_what_it_masks(name: str, k: int) -> None:
+    """One element is taken, wherever it goes: its gradient is 1/x for each of its copies, that of all others, log 0, is 0."""
+    assert name in MOVING
+    move, one = MOVES[name], (np.arange(6) == k).reshape(3, 2)
+    a = mg.tensor(np.ones((3, 2)), requires_grad=True)
+    (copies,) = mg.gradients(mg.sum(move(a)), a)
+    x = mg.tensor(np.where(one, 2.0, 0.0), requires_grad=True)
+    with np.errstate(all="ignore"):
+        taken = move(mg.tensor(one * 1.0)).numpy() != 0
+        mg.sum(mg.where(taken, move(mg.log(x)), 0.0)).backward()
+    np.testing.assert_array_equal(x.grad.numpy(), one * copies.numpy() / 2)  # type: ignore[union-attr]
+
+
+def test_every_row_that_moves_is_tried() -> None:
+    assert set(MOVES) == MOVING
+
+
+@pytest.mark.parametrize("swap", [False, True])
+def test_one_where_inside_another(swap: bool) -> None:
+    outer, inner = np.array([True, True, False, False]), np.array([True, False, True, False])
+    if swap:
+        outer, inner = inner, outer
+    x = mg.tensor([2.0, 0.0, 0.0, 0.0], requires_grad=True)
+    with np.errstate(all="ignore"):
+        mg.sum(mg.where(outer, mg.where(inner, mg.log(x), 0.0), 0.0)).backward()
+    assert x.grad.tolist() == [0.5, 0, 0, 0]  # type: ignore[union-attr]
+
+
+def test_an_operand_that_is_broadcast_counts_once_for_all_its_copies() -> None:
+    x, n = mg.tensor([[3.0, 5.0]]), mg.tensor([[4.0], [0.0]], requires_grad=True)
+    with np.errstate(all="ignore"):
+        mg.sum(mg.where(np.array([[True, True], [False, False]]), x * mg.log(n), 0.0)).backward()
+    assert n.grad.tolist() == [[2.0], [0.0]]  # type: ignore[union-attr]

@@ -564,6 +564,8 @@ KINKS: list[tuple[str, F, list[Any], list[Any], str]] = [
      "torch.linalg.vector_norm(a, 1.5)"),
     ("svd, equal values, left vectors", lambda a: mg.svd(a).U, [np.eye(2)], [np.full((2, 2), NAN)], ""),
     ("svd, equal values, right vectors", lambda a: mg.svd(a).Vh, [np.eye(2)], [np.full((2, 2), NAN)], ""),
+    ("svd, equal values", lambda a: mg.svd(a).S, [2 * np.eye(2)], [np.eye(2)], ""),
+    ("eigh, equal values", lambda a: mg.eigh(a).eigenvalues, [2 * np.eye(2)], [np.eye(2)], ""),
     ("prod, no zero", mg.prod, [[2.0, 3.0, 4.0]], [[12, 8, 6]], "torch.prod(a)"),
     ("prod, one zero", mg.prod, [[2.0, 0.0, 4.0]], [[0, 8, 0]], "torch.prod(a)"),
     ("prod, two zeros", mg.prod, [[0.0, 0.0, 4.0]], [[0, 0, 0]], "torch.prod(a)"),

@@ -6,7 +6,6 @@ import ast
 import functools
 import json
 import os
-import random
 import subprocess
 import sys
 from pathlib import Path
@@ -16,6 +15,7 @@ import pytest
 
 import minigrad as mg
 from minigrad.primitive import TABLE
+from minigrad.testing.mutate import __main__ as main
 from minigrad.testing.mutate import rules, samples
 from minigrad.testing.mutate.operators import OPERATORS, Role, edits
 
@@ -382,9 +382,18 @@ def test_better_tests_kill_more(library: Path, tmp_path: Path) -> None:
 def test_lists_and_samples(library: Path, outcome) -> None:
     _, found = outcome
     *listed, last = run(library, "tests", "--list", "--rules", "lib", "--sample", "7", "--seed", "1").stdout.splitlines()
-    numbers = sorted(random.Random(1).sample(range(len(found)), 7))
-    assert listed == ["lib.py:{line}  {of}  {operator}: {old}  ->  {new}".format(**found[k]) for k in numbers]
+    every = iter("lib.py:{line}  {of}  {operator}: {old}  ->  {new}".format(**m) for m in found)
+    assert all(line in every for line in listed), "in the order of the source"
     assert last.startswith("7 mutants of ")
+
+
+def test_a_sample_depends_on_the_seed_and_hardly_on_other_functions(found) -> None:
+    made = rules.mutants(found)
+    sample = main.drawn(made, 20, 1)
+    assert (len(sample), sample) == (20, [m for m in made if m in sample])
+    assert sample != main.drawn(made, 20, 2)
+    others = [m for m in made if m.target is not sample[0].target]
+    assert {m.id for m in sample if m in others} <= {m.id for m in main.drawn(others, 20, 1)}
 
 
 def test_nothing_to_do_is_an_error(library: Path, tmp_path: Path) -> None:

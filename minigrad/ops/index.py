@@ -125,6 +125,7 @@ def _filled(where: Any, pattern: Pattern) -> Any:
 
 # ---- the table -----------------------------------------------------------------------------------------------------------
 
+# Positions that are picked by arrays may be picked twice, and adding to a sum that is there would be another order of summation.
 def _add_at(total: Any, g: Any, y: Any, a: Any, pattern: Pattern) -> None:
     part = total[pattern]  # of integers only, it is one element
     if part.ndim:
@@ -152,13 +153,6 @@ def _gather(a: Any, where: Any, pattern: Pattern) -> Any:
     return a[_filled(where, pattern)]
 
 
-def _add_gathered(total: Any, g: Any, y: Any, a: Any, where: Any, pattern: Pattern) -> None:
-    if where.dtype.kind == "b" or not where.ndim:
-        total[_filled(where, pattern)] += g
-    else:
-        _accumulate(total, where, pattern, g)
-
-
 gather: Callable[..., Any] = primitive(
     _gather,
     lambda g, y, a, where, pattern: place(g, where, pattern, a.shape),
@@ -168,7 +162,6 @@ gather: Callable[..., Any] = primitive(
     gate="index by arrays: gradient router, adder where an element is picked twice",
     math="a[i]",
     name="gather",
-    adds=_add_gathered,
 )
 
 

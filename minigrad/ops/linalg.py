@@ -689,7 +689,8 @@ def _cofactors_rule(g: Any, y: Any, a: Any) -> Any:
     """
     u, s, vh = svd(a)
     one = backend.namespace(_raw(a)).eye(a.shape[-1], dtype=bool)
-    pairs = where(one, 0, _others(s[..., None, None, :], one[:, None] | one))
+    others = _others(s[..., None, None, :], one[:, None] | one)
+    pairs = where(one, 0, others)  # mutate: equivalent [constant] because the diagonal is added and subtracted
     h = u.mT @ g @ vh.mT
     turned = where(one, pairs @ shape.diagonal(h, 0, -2, -1)[..., None], 0) - pairs * h.mT
     sign = elementwise.sign(det(u @ vh))[..., None, None]

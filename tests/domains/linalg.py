@@ -85,7 +85,7 @@ DOMAINS: dict[str, Domain] = {
     "cholesky": Domain((DOMINANT,), SQUARE, analytic=False),
     "qr": Domain((SPREAD,), _shapes((3, 3), (4, 2), (2, 4, 3), (3, 1), (1, 1), (3, 0)), analytic=False),
     "eigh": Domain((SPREAD,), SQUARE, analytic=False),
-    "svd": Domain((SPREAD,), _shapes((3, 3), (4, 2), (2, 4), (2, 4, 3), (1, 3), (3, 1), (1, 1), (0, 2)), analytic=False),
+    "svd": Domain((SPREAD,), _shapes((3, 3), (4, 2), (2, 4), (3, 5), (2, 4, 3), (1, 3), (3, 1), (1, 1), (0, 2)), analytic=False),
     "vector_norm": Domain(
         (Operand(make=_away_from_zero),),
         tuple(

@@ -63,6 +63,12 @@ const scalars = (f, ...rules) => ({
 });
 
 /** The same numbers elsewhere: `where(params, ...operands)` gives a shape and, for each output element, [operand, place]. */
+const some = (mask) => make(mask.shape, mask.data.map((x) => +(x !== 0)));
+/** The mask of what was reduced along an axis: an element is read by one result. */
+const reachAlong = (mask, i, [a], [axis, keepdims]) => {
+  const { at } = slots(a, axis, keepdims);
+  return make(a.shape, a.data.map((x, k) => mask.data[at[k]]));
+};
 const moves = (where) => ({
   forward(operands, params) {
     const { shape, from } = where(params, ...operands);
@@ -73,6 +79,7 @@ const moves = (where) => ({
     where(params, ...operands).from.forEach(([k, place], j) => { if (k === i) out.data[place] += g.data[j]; });
     return out;
   },
+  reach(mask, i, operands, params) { return some(this.pull(i, mask, null, operands, params)); },
 });
 
 const axesOf = (axis, ndim) =>
@@ -100,6 +107,7 @@ const reduces = (forward, share) => ({
     const n = a.data.length / Math.max(g.data.length, 1);
     return make(a.shape, a.data.map((x, k) => share(g.data[at[k]], y.data[at[k]], x, n)));
   },
+  reach: reachAlong,
 });
 const sumOver = (a, axis, keepdims) => fold(a, axis, keepdims, 0, (s, x) => s + x);
 const scaled = (a, factor) => make(a.shape, a.data.map((x) => x * factor));
@@ -114,6 +122,7 @@ const extremum = (start, better) => ({
     a.data.forEach((x, k) => { ties[at[k]] += x === y.data[at[k]]; });
     return make(a.shape, a.data.map((x, k) => (x === y.data[at[k]] ? g.data[at[k]] / ties[at[k]] : 0)));
   },
+  reach: reachAlong,
 });
 
 /** log(sum(exp(a))) over axes, kept, shifted so that nothing overflows. */
@@ -382,6 +391,7 @@ const OPS = {
   max: extremum(-Infinity, Math.max),
   min: extremum(Infinity, Math.min),
   logsumexp: {
+    reach: reachAlong,
     forward([a], [axis, keepdims]) {
       const { top, sum } = logSumExp(a, axis);
       return make(slots(a, axis, keepdims).shape, top.data.map((x, k) => Math.log(sum.data[k]) + x));
@@ -392,6 +402,7 @@ const OPS = {
     },
   },
   softmax: {
+    reach: (mask, i, [a], [axis]) => reachAlong(some(sumOver(mask, axis, true)), i, [a], [axis, true]),
     forward([a], [axis]) {
       const { top, sum, at } = logSumExp(a, axis);
       return make(a.shape, a.data.map((x, k) => Math.exp(x - top.data[at[k]]) / sum.data[at[k]]));
@@ -403,6 +414,7 @@ const OPS = {
     },
   },
   log_softmax: {
+    reach: (mask, i, [a], [axis]) => reachAlong(some(sumOver(mask, axis, true)), i, [a], [axis, true]),
     forward([a], [axis]) {
       const { top, sum, at } = logSumExp(a, axis);
       return make(a.shape, a.data.map((x, k) => x - top.data[at[k]] - Math.log(sum.data[at[k]])));
@@ -486,11 +498,13 @@ function backward(graph, y) {
       const operands = v.edges.map((x) => y.get(x.source));
       let part = op.pull(e.operand, g, y.get(v.id), operands, v.params);
       // The branch that `where` did not take contributes nothing, not 0 * inf; followed back as the engine does.
-      let mask = op.elementwise ? masks.get(v.id) : undefined;
+      let mask = masks.get(v.id);
+      if (mask && !op.elementwise) mask = op.reach?.(mask, e.operand, operands, v.params);
       const taken = op.mask?.(e.operand, ...operands);
       if (taken) mask = mask ? product(mask, taken) : taken;
       if (mask) part = elementwise((m, x) => (m ? x : 0), mask, part);
-      if (!mask || !same(mask.shape, into.shape) || (before && !masks.has(into.id))) masks.delete(into.id);
+      if (mask && !same(mask.shape, into.shape)) mask = some(unbroadcast(elementwise((m) => m, mask, g), into.shape));
+      if (!mask || (before && !masks.has(into.id))) masks.delete(into.id);
       else masks.set(into.id, before ? elementwise((p, q) => +(p || q), mask, masks.get(into.id)) : mask);
       part = round(unbroadcast(part, into.shape), into.dtype);
       parts.set(e, part);
