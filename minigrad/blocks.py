@@ -109,9 +109,7 @@ def _even(size: int) -> int:
     return -(-size // (2 * -(-size // (2 * BLOCK))))
 
 
-def _by_pieces(
-    f: Function, args: list[Any], cut: list[bool], at_once: int, outer: tuple[int, ...], told: bool = False
-) -> Any:
+def _by_pieces(f: Function, args: list[Any], cut: list[bool], at_once: int, outer: tuple[int, ...], told: bool = False) -> Any:
     """``f`` on some rows of the arrays that are ``cut`` at a time; the result's rows are laid out as ``outer``."""
     rows = args[cut.index(True)].shape[0]
     told = told or isinstance(f, np.ufunc)

@@ -822,12 +822,7 @@ def accumulate(found: dict[Node, Any]) -> None:
     for node in list(found):
         alone = references(found, node) <= _ALONE
         g = found.pop(node)
-        if (
-            isinstance(g, Tensor)
-            or not alone
-            or not arena.owns(g)
-            or not getattr(g.flags, "writeable", True)
-        ):
+        if isinstance(g, Tensor) or not alone or not arena.owns(g) or not getattr(g.flags, "writeable", True):
             g = own(g)
         else:
             g = wrap(backend.array_of(g))

@@ -49,7 +49,12 @@ def _sigmoid_into(out: Any, x: Any) -> Any:
 
 
 def _where_into(out: Any, c: Any, a: Any, b: Any) -> Any:
-    if type(b) is int and b == 0 and np.shape(c) == np.shape(a) == out.shape and getattr(getattr(c, "dtype", None), "kind", "") == "b":
+    if (
+        type(b) is int
+        and b == 0
+        and np.shape(c) == np.shape(a) == out.shape
+        and getattr(getattr(c, "dtype", None), "kind", "") == "b"
+    ):
         return clear(a, c, out)
     np.copyto(out, b)
     np.copyto(out, a, where=np.not_equal(c, 0))

@@ -125,6 +125,7 @@ def _filled(where: Any, pattern: Pattern) -> Any:
 
 # ---- the table -----------------------------------------------------------------------------------------------------------
 
+
 # Positions that are picked by arrays may be picked twice, and adding to a sum that is there would be another order of summation.
 def _add_at(total: Any, g: Any, y: Any, a: Any, pattern: Pattern) -> None:
     part = total[pattern]  # of integers only, it is one element
