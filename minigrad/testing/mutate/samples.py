@@ -7,7 +7,6 @@ Arguments that the operation's own forward function refuses are no variations.
 from __future__ import annotations
 
 import ast
-import functools
 import itertools
 import time
 import warnings
@@ -174,9 +173,8 @@ def others(target: Target | Row, calls: list[Args]) -> list[Args]:
     for call in calls:
         lengths = sorted({n for v in call[2:first] if _is_array(v) for n in v.shape}) or [1]
         for change, picked in itertools.product(LENGTHS, rng.permutation(lengths)[:2].tolist()):
-            way = functools.partial(change, picked=picked)
-            operands = (_resized(v, tuple(map(way, v.shape))) if _is_array(v) else v for v in call[2:first])
-            shapes = (tuple(map(way, v)) if _are_lengths(v) else v for v in call[first:])
+            operands = (_resized(v, tuple(change(n, picked) for n in v.shape)) if _is_array(v) else v for v in call[2:first])
+            shapes = (tuple(change(n, picked) for n in v) if _are_lengths(v) else v for v in call[first:])
             args = (*call[:2], *operands)
             made.add(_fitting(target, (*args, *call[first:])) or _fitting(target, (*args, *shapes)))
     return made.all()
