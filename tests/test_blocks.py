@@ -61,6 +61,7 @@ def test_pieces_are_the_whole_bit_for_bit(name: str, shapes: str, monkeypatch: p
                 whole = results(name, operands, ones)
                 with monkeypatch.context() as m:
                     m.setattr(blocks, "BLOCK", 64)
+                    m.setattr(blocks, "SHARED", 1)
                     m.setattr(blocks, "SINGLE", 1)
                     m.setattr("minigrad.threads.THREADS", 2)
                     for got, want in zip(results(name, operands, ones), whole, strict=True):
@@ -75,6 +76,7 @@ def test_pieces_are_made(monkeypatch: pytest.MonkeyPatch) -> None:
     """What the test above compares is not the same thing twice."""
     seen = []
     monkeypatch.setattr(blocks, "BLOCK", 64)
+    monkeypatch.setattr(blocks, "SHARED", 1)
 
     def cube(a: Any) -> Any:
         seen.append(a.size)
@@ -92,6 +94,7 @@ def test_pieces_are_made(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("size", [1, 2, 63, 64, 65, 127, 129, 667, 5000])
 def test_every_element_is_worked_out_once(size: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(blocks, "BLOCK", 64)
+    monkeypatch.setattr(blocks, "SHARED", 1)
     monkeypatch.setattr(blocks, "SINGLE", 1)
     x = np.arange(float(size))
     np.testing.assert_array_equal(blocks.piecewise(np.add, x, 1.0), x + 1)
@@ -188,6 +191,7 @@ def test_a_training_step_keeps_its_numbers(monkeypatch: pytest.MonkeyPatch) -> N
     """Results that the user holds do not change when the memory of others is used again."""
     monkeypatch.setattr(arena, "LEAST", 1024)
     monkeypatch.setattr(blocks, "BLOCK", 50)
+    monkeypatch.setattr(blocks, "SHARED", 1)
     w = mg.tensor(np.linspace(-1, 1, 900).reshape(30, 30), requires_grad=True)
     kept = []
     for _ in range(20):
@@ -204,6 +208,7 @@ def test_a_training_step_keeps_its_numbers(monkeypatch: pytest.MonkeyPatch) -> N
 @pytest.mark.parametrize("out", [False, True])
 def test_sums_of_gradients(out: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(blocks, "BLOCK", 50)
+    monkeypatch.setattr(blocks, "SHARED", 1)
     monkeypatch.setattr(blocks, "SINGLE", 1)
     for a, b in (
         (np.arange(600.0).reshape(20, 30), np.ones((20, 30))),
@@ -219,6 +224,7 @@ def test_sums_of_gradients(out: bool, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_gradient_in_memory_of_its_own_is_not_copied(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(arena, "LEAST", 1024)
     monkeypatch.setattr(blocks, "BLOCK", 200)
+    monkeypatch.setattr(blocks, "SHARED", 1)
     x = mg.tensor(np.ones((30, 30)), requires_grad=True)
     mg.sigmoid(x).sum().backward()
     assert type(x.grad.numpy().base) is arena.Memory

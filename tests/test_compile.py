@@ -22,6 +22,12 @@ from minigrad.nn import models
 from minigrad.tracing import CompileError
 
 
+@pytest.fixture(autouse=True)
+def threads_for_smaller_regions(monkeypatch):
+    """Arrays that a second thread does not pay for are shared too, for the test's sake."""
+    monkeypatch.setattr(emit, "SHARED", 20_000)
+
+
 def trainer(model, loss, optimizer):
     def step(*batch):
         optimizer.zero_grad()

@@ -96,6 +96,7 @@ def test_pieces_are_the_whole(name: str, threads: int, monkeypatch: pytest.Monke
         whole = results(point)
         with monkeypatch.context() as m:
             m.setattr(blocks, "BLOCK", 20)
+            m.setattr(blocks, "SHARED", 1)
             m.setattr("minigrad.threads.THREADS", threads)
             for got, want in zip(results(point), whole, strict=True):
                 np.testing.assert_allclose(got, want, rtol=1e-12, atol=1e-14)  # sums over the rows follow the layout
@@ -103,6 +104,7 @@ def test_pieces_are_the_whole(name: str, threads: int, monkeypatch: pytest.Monke
 
 def test_an_error_in_another_thread_arrives(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(blocks, "BLOCK", 2)
+    monkeypatch.setattr(blocks, "SHARED", 1)
     monkeypatch.setattr("minigrad.threads.THREADS", 2)
 
     @blocks.in_rows
@@ -118,6 +120,7 @@ def test_an_error_in_another_thread_arrives(monkeypatch: pytest.MonkeyPatch) -> 
 def test_settings_reach_the_other_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     """Warnings are errors here: NumPy's error state must be the caller's."""
     monkeypatch.setattr(blocks, "BLOCK", 2)
+    monkeypatch.setattr(blocks, "SHARED", 1)
     monkeypatch.setattr("minigrad.threads.THREADS", 2)
     divide = blocks.in_rows(lambda x: x / 0)
     with np.errstate(divide="ignore"):
