@@ -64,8 +64,10 @@ def in_pieces(f: Function) -> Function:
     return run
 
 
-def piecewise(f: Function, *args: Any, least: int | None = None) -> Any:
+def piecewise(f: Function, *args: Any, least: int | None = None, out: Any = None) -> Any:
     """``f(*args)``, for an ``f`` that treats every element alike, on some elements at a time where an array is large.
+
+    A ufunc may be given an array ``out`` to write to.
 
     Arrays of one shape are taken as rows of numbers; others, which broadcast or lie otherwise in memory, are cut along the first axis.
     """
@@ -76,35 +78,25 @@ def piecewise(f: Function, *args: Any, least: int | None = None) -> Any:
         if type(a) is np.ndarray and a.size >= least and a.ndim >= len(shape):
             shape = a.shape
     if not shape:
-        return f(*args)
+        return f(*args) if out is None else f(*args, out=out)
     arrays = [type(a) is np.ndarray for a in args]
     whole = [a.size == 1 or not any(a.strides) if is_array else True for a, is_array in zip(args, arrays)]
     if all(w or (a.shape == shape and a.flags.c_contiguous) for a, w in zip(args, whole)) and not all(whole):
         flat = [a if not is_array else a[(0,) * a.ndim] if w else a.reshape(-1) for a, w, is_array in zip(args, whole, arrays)]
-        return _by_pieces(f, flat, [not w for w in whole], _even(math.prod(shape)), shape)
+        return _by_pieces(f, flat, [not w for w in whole], _even(math.prod(shape)), shape, out=out)
     axes, at_once = len(shape), _even(math.prod(shape)) * shape[0] // math.prod(shape)
     fits = all(
         a.ndim < axes or (a.ndim == axes and a.shape[0] in (1, shape[0])) for a, is_array in zip(args, arrays) if is_array
     )
     cut = [is_array and a.ndim == axes and a.shape[0] == shape[0] for a, is_array in zip(args, arrays)]
     if not fits or not 0 < at_once < shape[0] or any(abs(a.strides[0]) < max(a.strides) for a, c in zip(args, cut) if c):
-        return f(*args)
-    return _by_pieces(f, list(args), cut, at_once, shape[:1])
+        return f(*args) if out is None else f(*args, out=out)
+    return _by_pieces(f, list(args), cut, at_once, shape[:1], out=out)
 
 
 def add(a: Any, b: Any, out: Any = None) -> Any:
     """``a + b`` of two arrays of one shape, in the array ``out`` if it is not None, as :func:`piecewise` does it."""
-    if out is None or not (type(a) is type(b) is np.ndarray and a.size > SINGLE * BLOCK and a.flags.c_contiguous):
-        return piecewise(np.add, a, b) if out is None else np.add(a, b, out)
-
-    def fill(numbers: Iterator[int]) -> None:
-        for k in numbers:
-            part = slice(k * size, (k + 1) * size)
-            np.add(left[part], right[part], left[part])
-
-    left, right, size = out.reshape(-1), b.reshape(-1), _even(out.size)
-    share(fill, -(-out.size // size))
-    return out
+    return piecewise(np.add, a, b, out=out)
 
 
 def _even(size: int) -> int:
@@ -112,7 +104,9 @@ def _even(size: int) -> int:
     return -(-size // (2 * -(-size // (2 * BLOCK))))
 
 
-def _by_pieces(f: Function, args: list[Any], cut: list[bool], at_once: int, outer: tuple[int, ...], told: bool = False) -> Any:
+def _by_pieces(
+    f: Function, args: list[Any], cut: list[bool], at_once: int, outer: tuple[int, ...], told: bool = False, out: Any = None
+) -> Any:
     """``f`` on some rows of the arrays that are ``cut`` at a time; the result's rows are laid out as ``outer``."""
     rows = args[cut.index(True)].shape[0]
     told = told or isinstance(f, np.ufunc)
@@ -130,7 +124,8 @@ def _by_pieces(f: Function, args: list[Any], cut: list[bool], at_once: int, oute
                 target[...] = f(*piece(i, i + at_once))
 
     none = f(*piece(0, 0))
-    out = arena.empty((*outer, *none.shape[1:]), none.dtype)
+    if out is None:
+        out = arena.empty((*outer, *none.shape[1:]), none.dtype)
     flat = out.reshape(rows, *none.shape[1:])
     share(fill, -(-rows // at_once), alone=out.size < SHARED)
     return out

@@ -151,11 +151,15 @@ class Examination:
         return reports + [report for report in kinked if report is not None] + self.rounding(outputs)
 
     # Reverse mode
-    def reverse(self) -> list[Array]:
-        """Draw the upstream gradients and compute the gradients, each of which must have its argument's shape and dtype."""
+    def recorded(self) -> tuple[list[Any], list[Any]]:
+        """The arguments, leaves where they are differentiated, and what ``f`` makes of them."""
         args = [_leaf(value.copy()) if k in self.where else value for k, value in enumerate(self.values)]
         with record_mode(GRAD):
-            outputs = _outputs(self.f(*args), self.title)
+            return args, _outputs(self.f(*args), self.title)
+
+    def reverse(self) -> list[Array]:
+        """Draw the upstream gradients and compute the gradients, each of which must have its argument's shape and dtype."""
+        args, outputs = self.recorded()
         roots = [out.node for out in outputs if out.node is not None and out.requires_grad]
         self.folds = next((n.op.name for n in ancestors(roots) if n.op is not None and n.op.kink), "")
         if not outputs:
@@ -163,10 +167,7 @@ class Examination:
         arrays = [np.array(out._data) for out in outputs]
         if self.order == 1:
             # Leaves again: on Tensors that ask for no gradient other libraries may go their own way, with other last bits.
-            twin = [_leaf(value.copy()) if k in self.where else value for k, value in enumerate(self.values)]
-            with record_mode(GRAD):
-                second = [out._data for out in _outputs(self.f(*twin), self.title)]
-            for y, again in zip(arrays, second):
+            for y, again in zip(arrays, [out._data for out in self.recorded()[1]]):
                 if not np.array_equal(y, again, equal_nan=True):
                     how = f"outputs differ by {np.max(np.abs(y - again)):.3g}" if y.shape == again.shape else "shapes differ"
                     text = f"two calls with the same arguments give different results ({how}): seed its generator, or turn randomness off"
