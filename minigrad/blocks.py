@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import inspect
 import math
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -30,28 +31,58 @@ SINGLE = 4
 Function = Callable[..., Any]
 
 
+class _Here(threading.local):
+    """Whether this thread works on a piece, which is not cut again."""
+
+    piece = False
+
+
+_here = _Here()
+
+
 def in_rows(f: Function) -> Function:
     """``f``, which treats each row (along the last axis) of its first array alike, on some rows at a time where that one is large.
 
     Arrays of the first one's shape, and those with one number for each of its rows, are cut with it; all other arguments go to
     every piece as they are. An ``f`` with an argument ``out`` is told where its result belongs.
     """
-    signature = inspect.signature(f)
-    told = "out" in signature.parameters
 
     @functools.wraps(f)
     def run(*args: Any) -> Any:
-        first = args[0]
-        if type(first) is not np.ndarray or first.size < BLOCK:
+        if type(args[0]) is not np.ndarray or args[0].size < BLOCK or _here.piece:
             return f(*args)
-        *outer, row = first.shape
-        cut = [type(a) is np.ndarray and a.shape in (first.shape, (*outer, 1)) for a in args]
-        table = [a.reshape(-1, a.shape[-1]) if c else a for a, c in zip(args, cut)]
-        return _by_pieces(f, table, cut, max(1, BLOCK // row), tuple(outer), told)
+        return _by_pieces(f, *_tables(args), args[0].shape[:-1])
 
-    given = [p for name, p in signature.parameters.items() if name != "out"]
-    setattr(run, "__signature__", signature.replace(parameters=given))  # noqa: B010
+    return _as_operation(run, f)
+
+
+def over_rows(f: Function) -> Function:
+    """``f``, a sum over the rows of arrays as :func:`in_rows` takes them, on some rows at a time, and these sums in their order."""
+
+    @functools.wraps(f)
+    def run(*args: Any) -> Any:
+        if type(args[0]) is not np.ndarray or args[0].size < BLOCK or _here.piece:
+            return f(*args)
+        table, cut, at_once = _tables(args)
+        pieces = -(-math.prod(args[0].shape[:-1]) // at_once)
+        sums: list[Any] = [None] * pieces
+
+        def fill(numbers: Iterator[int]) -> None:
+            for k in numbers:
+                sums[k] = f(*(a[k * at_once : (k + 1) * at_once] if c else a for a, c in zip(table, cut)))
+
+        share(fill, pieces, alone=args[0].size < SHARED)
+        return np.add.reduce(sums)
+
     return run
+
+
+def _tables(args: tuple[Any, ...]) -> tuple[list[Any], list[bool], int]:
+    """The arrays as rows, which of them are cut with the first one, and how many rows are taken at a time."""
+    *outer, row = args[0].shape
+    cut = [type(a) is np.ndarray and a.shape in (args[0].shape, (*outer, 1)) for a in args]
+    table = [a.reshape(-1, a.shape[-1]) if c else a for a, c in zip(args, cut)]
+    return table, cut, max(1, _even(args[0].size, 2 * BLOCK) // row)
 
 
 def in_pieces(f: Function) -> Function:
@@ -59,18 +90,29 @@ def in_pieces(f: Function) -> Function:
 
     @functools.wraps(f)
     def run(*args: Any) -> Any:
-        return piecewise(f, *args, least=BLOCK // 2)
+        return f(*args) if _here.piece else piecewise(f, *args, least=BLOCK // 2)
 
+    return _as_operation(run, f)
+
+
+def _as_operation(run: Function, f: Function) -> Function:
+    """``run`` with the signature of an operation, which has no ``out``, and what is known of the ``whole`` that it cuts."""
+    signature = inspect.signature(f)
+    given = [p for name, p in signature.parameters.items() if name != "out"]
+    setattr(run, "__signature__", signature.replace(parameters=given))  # noqa: B010
+    setattr(run, "whole", f)  # noqa: B010
+    setattr(f, "told", len(given) < len(signature.parameters))  # noqa: B010
     return run
 
 
 def piecewise(f: Function, *args: Any, least: int | None = None, out: Any = None) -> Any:
     """``f(*args)``, for an ``f`` that treats every element alike, on some elements at a time where an array is large.
 
-    A ufunc may be given an array ``out`` to write to.
+    A ufunc, or another ``f`` that is told where its result belongs, may be given an array ``out`` to write to.
 
     Arrays of one shape are taken as rows of numbers; others, which broadcast or lie otherwise in memory, are cut along the first axis.
     """
+    f = getattr(f, "whole", f)
     shape: tuple[int, ...] = ()
     if least is None:
         least = SINGLE * BLOCK if isinstance(f, np.ufunc) else BLOCK
@@ -83,8 +125,8 @@ def piecewise(f: Function, *args: Any, least: int | None = None, out: Any = None
     whole = [a.size == 1 or not any(a.strides) if is_array else True for a, is_array in zip(args, arrays)]
     if all(w or (a.shape == shape and a.flags.c_contiguous) for a, w in zip(args, whole)) and not all(whole):
         flat = [a if not is_array else a[(0,) * a.ndim] if w else a.reshape(-1) for a, w, is_array in zip(args, whole, arrays)]
-        return _by_pieces(f, flat, [not w for w in whole], _even(math.prod(shape)), shape, out=out)
-    axes, at_once = len(shape), _even(math.prod(shape)) * shape[0] // math.prod(shape)
+        return _by_pieces(f, flat, [not w for w in whole], _even(math.prod(shape), BLOCK), shape, out=out)
+    axes, at_once = len(shape), _even(math.prod(shape), BLOCK) * shape[0] // math.prod(shape)
     fits = all(
         a.ndim < axes or (a.ndim == axes and a.shape[0] in (1, shape[0])) for a, is_array in zip(args, arrays) if is_array
     )
@@ -99,46 +141,62 @@ def add(a: Any, b: Any, out: Any = None) -> Any:
     return piecewise(np.add, a, b, out=out)
 
 
-def _even(size: int) -> int:
-    """The size of an even number of equal pieces, of at most ``BLOCK``."""
-    return -(-size // (2 * -(-size // (2 * BLOCK))))
+def add_result(total: Any, f: Function, *args: Any, out: Any = None) -> Any:
+    """``total + f(*args)`` likewise: what ``f`` makes of a piece is added while it is in the cache."""
+    f = getattr(f, "whole", f)
+
+    def plus(total: Any, *args: Any, out: Any = None) -> Any:
+        return np.add(total, f(*args), out=out)
+
+    setattr(plus, "told", True)  # noqa: B010
+    return piecewise(plus, total, *args, out=out)
+
+
+def _even(size: int, most: int) -> int:
+    """The size of an even number of equal pieces, of at most ``most`` elements."""
+    return -(-size // (2 * -(-size // (2 * most))))
 
 
 def _by_pieces(
-    f: Function, args: list[Any], cut: list[bool], at_once: int, outer: tuple[int, ...], told: bool = False, out: Any = None
+    f: Function, args: list[Any], cut: list[bool], at_once: int, outer: tuple[int, ...], out: Any = None
 ) -> Any:
     """``f`` on some rows of the arrays that are ``cut`` at a time; the result's rows are laid out as ``outer``."""
     rows = args[cut.index(True)].shape[0]
-    told = told or isinstance(f, np.ufunc)
+    told = getattr(f, "told", isinstance(f, np.ufunc))
 
     def piece(i: int, j: int) -> list[Any]:
         return [a[i:j] if c else a for a, c in zip(args, cut)]
 
     def fill(numbers: Iterator[int]) -> None:
-        for k in numbers:
-            i = k * at_once
-            target = flat[i : i + at_once]
-            if told:
-                f(*piece(i, i + at_once), out=target)
-            else:
-                target[...] = f(*piece(i, i + at_once))
+        around, _here.piece = _here.piece, True
+        try:
+            for k in numbers:
+                i = k * at_once
+                target = flat[i : i + at_once]
+                if told:
+                    f(*piece(i, i + at_once), out=target)
+                else:
+                    target[...] = f(*piece(i, i + at_once))
+        finally:
+            _here.piece = around
 
-    none = f(*piece(0, 0))
     if out is None:
+        none = f(*piece(0, 0))
         out = arena.empty((*outer, *none.shape[1:]), none.dtype)
-    flat = out.reshape(rows, *none.shape[1:])
+    flat = out.reshape(rows, *out.shape[len(outer) :])
     share(fill, -(-rows // at_once), alone=out.size < SHARED)
     return out
 
 
-def reuse(operation: Any, fresh: Any, other: Any) -> Any:
+def reuse(operation: Any, fresh: Any, other: Any, out: Any = None) -> Any:
     """``operation(fresh, other)``, on arrays in the memory of ``fresh``, which the caller has just made and nobody else holds.
 
-    A new array of a megabyte costs more than the operation: its pages are fetched from the system one by one.
+    A new array of a megabyte costs more than the operation: its pages are fetched from the system one by one. The last of several
+    passes goes to the array ``out``, if that is not None.
     """
     if type(fresh) is np.ndarray and getattr(other, "dtype", fresh.dtype) == fresh.dtype:
-        return operation.op.forward(fresh, other, fresh)
-    return operation(fresh, other)
+        return operation.op.forward(fresh, other, fresh if out is None else out)
+    return write(operation, out, fresh, other)
 
 
 def write(operation: Any, out: Any, *operands: Any) -> Any:

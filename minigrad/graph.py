@@ -317,6 +317,10 @@ def pull_back(
                 elif plain == 1:
                     part = rule(g, y, a)
                 elif large:
+                    if before is not _NOTHING and not branching and watch is None and fits(parent, node):
+                        grads[parent] = blocks.add_result(before, rule, *args, out=before if parent in sums else None)
+                        sums.add(parent)  # mutate: equivalent [call, statement] because it only saves memory
+                        continue
                     part = blocks.piecewise(rule, *args)
                 elif op.adds is not None and parent in sums and not branching and watch is None:
                     op.adds(before, *args)
@@ -372,6 +376,11 @@ def rebuild(node: Node, tensor: Callable[[Any, Node], Any]) -> list[Any]:
         if source is not None and type(values[i]) is not Absent:
             values[i] = tensor(values[i], source)
     return values
+
+
+def fits(parent: Any, node: Node) -> bool:
+    """Whether a gradient of ``node`` is one of its parent without :func:`fit`."""
+    return bool(parent.shape == node.shape and parent.dtype == node.dtype)
 
 
 def fit(part: Any, node: Node, i: int) -> Any:

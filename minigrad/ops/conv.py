@@ -52,6 +52,41 @@ def _pointwise(kernel: Ints, stride: Ints, padding: Pairs) -> bool:
     return prod(kernel) == prod(stride) == 1 and not any(map(any, padding))
 
 
+def _tiled(out: Ints, kernel: Ints, stride: Ints, padding: Pairs, dilation: Ints) -> bool:
+    """Whether windows neither overlap nor leave gaps, the patches of an image or the whole of it, and are at least 4 wide.
+
+    Then columns are the input in another order, and one product with all filters does. Of the time of columns tap by tap, forward /
+    weight / input gradient: (64, 16, 5, 5) * (120, 16, 5, 5) 0.5 / 0.3 / 0.3; (8, 3, 224, 224) * (64, 3, 16, 16) at stride 16
+    0.3 / 0.5 / 0.2; (16, 64, 32, 32) * (64, 64, 4, 4) at stride 4 0.6 / 0.5 / 1.3; but of 2 by 2, in runs of two numbers, 1.6 to 2.
+    """
+    axes = zip(out, kernel, stride, padding, dilation)
+    apart = all((s == k or m == 1) and (d == 1 or k == 1) and low == 0 >= high for m, k, s, (low, high), d in axes)
+    return apart and (prod(out) == 1 or kernel[-1] >= 4)
+
+
+def _cut(x: Any, out: Ints, kernel: Ints, groups: int) -> Any:
+    """The tiles of (N, C, ...) as rows: (groups, N * out, C/groups * kernel)."""
+    N, C, n = *x.shape[:2], len(out)
+    x = x[..., *(slice(m * k) for m, k in zip(out, kernel))]
+    x = x.reshape(N, groups, C // groups, *itertools.chain(*zip(out, kernel)))
+    order = (1, 0, *range(3, 3 + 2 * n, 2), 2, *range(4, 4 + 2 * n, 2))
+    return x.transpose(order).reshape(groups, N * prod(out), C // groups * prod(kernel))
+
+
+def _sewn(rows: Any, N: int, size: Ints, out: Ints, kernel: Ints) -> Any:
+    """The way back: rows of tiles as (N, C, ...), zero where no tile lies."""
+    xp, n, C = namespace(rows), len(out), rows.shape[0] * rows.shape[2] // prod(kernel)
+    tiles = rows.reshape(len(rows), N, *out, C // len(rows), *kernel)
+    order = (1, 0, 2 + n, *itertools.chain(*((2 + i, 3 + n + i) for i in range(n))))
+    inside = tuple(m * k for m, k in zip(out, kernel))
+    x = tiles.transpose(order).reshape(N, C, *inside)
+    if inside == size:
+        return xp.ascontiguousarray(x)
+    whole = xp.zeros((N, C, *size), dtype=rows.dtype)
+    whole[..., *map(slice, inside)] = x
+    return whole
+
+
 def _blocks(N: int, row_bytes: int, out: Ints) -> tuple[list[slice], list[tuple[int, int]]]:
     """Which images, and which rows of their output, are worked on together."""
     images = BLOCK // max(1, row_bytes * out[0])
@@ -94,6 +129,9 @@ def _conv_forward(x: Any, w: Any, stride: Ints, padding: Pairs, dilation: Ints, 
     matrix = xp.ascontiguousarray(w.reshape(groups, O // groups, w.shape[1] * prod(kernel)))
     if _pointwise(kernel, stride, padding):
         return (matrix @ x.reshape(N, groups, C // groups, prod(out))).reshape(N, O, *out)
+    if _tiled(out, kernel, stride, padding, dilation):
+        y = _cut(x, out, kernel, groups) @ matrix.swapaxes(-1, -2)
+        return _sewn(y, N, out, out, (1,) * len(out))
     if xp is np:
         return _conv_blocked(x, w, stride, padding, dilation, groups)
     y = xp.empty((N, O, prod(out)), dtype=np.result_type(x, w))
@@ -111,6 +149,10 @@ def _weight_forward(x: Any, g: Any, stride: Ints, padding: Pairs, dilation: Ints
     if _pointwise(kernel, stride, padding):
         x, g = x.reshape(N, groups, depth, prod(out)), g.reshape(N, groups, width, prod(out))
         return (g @ x.swapaxes(-1, -2)).sum(0).reshape(O, C // groups, *kernel)
+    if _tiled(out, kernel, stride, padding, dilation):
+        one = (1,) * len(out)
+        w = _cut(g, out, one, groups).swapaxes(-1, -2) @ _cut(x, out, kernel, groups)
+        return w.reshape(O, C // groups, *kernel)
     if xp is np:
         return _weight_blocked(x, g, kernel, stride, padding, dilation, groups)
     w = xp.zeros((groups, depth, width), dtype=np.result_type(x, g))
@@ -155,13 +197,16 @@ def _transpose_forward(g: Any, w: Any, stride: Ints, padding: Pairs, dilation: I
     xp, (N, O), out, kernel, C = namespace(g), g.shape[:2], g.shape[2:], w.shape[2:], w.shape[1] * groups
     size = _in_size(out, kernel, stride, padding, dilation)
     depth, width = C // groups * prod(kernel), O // groups
+    if _tiled(out, kernel, stride, padding, dilation):
+        rows = _cut(g, out, (1,) * len(out), groups) @ w.reshape(groups, width, depth)
+        return _sewn(rows, N, size, out, kernel)
     if all(1 in pair for pair in zip(stride, dilation)) and O * prod(size) <= 2 * C * prod(out) * prod(stride):
         # A convolution copies columns of O * size; the overlap-add below adds C * out of them.
         return _transpose_phases(g, w, size, stride, padding, dilation, groups)
     x = xp.zeros((N, C, *size), dtype=np.result_type(g, w))
-    matrix, product = w.reshape(groups, width, depth).swapaxes(-1, -2), _product if xp is np else xp.matmul
     blocks, rows = _blocks(N, C * prod(kernel) * prod(out[1:]) * x.itemsize, out)
-    small = N * O * C * prod(kernel) * prod(out) < SHARED * groups
+    alone = xp is not np or N * O * C * prod(kernel) * prod(out) < SHARED * groups
+    matrix, product = w.reshape(groups, width, depth).swapaxes(-1, -2), xp.matmul if alone else _product
 
     def work(todo: Iterator[int]) -> None:
         for images in (blocks[k] for k in todo):
@@ -176,7 +221,7 @@ def _transpose_forward(g: Any, w: Any, stride: Ints, padding: Pairs, dilation: I
                     block[:, *inputs] += columns[:, k][:, *outputs]
             target[...] = xp.moveaxis(block, -1, 0)
 
-    share(work, len(blocks), small or xp is not np)
+    share(work, len(blocks), alone)
     return x
 
 
