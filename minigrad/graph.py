@@ -365,7 +365,7 @@ def pull_back(
 def release(node: Node) -> None:
     """Drop the large values of a node whose turn is over; small ones stay, to be drawn. Inspected nodes keep all."""
     if node.where is None:
-        node.saved = node.op.keep(node.parents, node.saved, reads=())
+        node.saved = node.op.without(range(len(node.saved)), node.saved)
 
 
 def rebuild(node: Node, tensor: Callable[[Any, Node], Any]) -> list[Any]:

@@ -45,12 +45,13 @@ class Op:
         read: the positions of the values that any rule reads.
         adds: for operations that pick some elements: ``adds(total, g, y, *operands, *params)`` adds what the first operand receives
             to an array; the backward pass then makes no array of zeros for each.
+        spared: by which operands ask for gradients, the positions of the values that their rules do not read.
         plain: 1 or 2 if its rules take that many operands and nothing else, so that the backward pass can spell the call out.
     """
 
     __slots__ = (
         "adds", "arity", "elementwise", "exact", "forward", "gate", "kink", "mask", "math", "name", "needs", "plain", "pulls", "read", "rules",
-        "told",
+        "spared", "told",
     )  # fmt: skip
 
     def __init__(
@@ -68,6 +69,7 @@ class Op:
         positions = {k for i, _ in self.pulls for k in self.needs[i]} if exact else range(self.arity + 1)
         self.read = tuple(sorted(positions))
         self.told = tuple(told)
+        self.spared: dict[tuple[bool, ...], tuple[int, ...]] = {}
         self.plain = len(rules) if len(rules) <= 2 and not parameters and mask is None else 0
 
     def reads(self, parents: Sequence[Node | None]) -> set[int]:
@@ -75,15 +77,22 @@ class Op:
         asking = (i for i, _ in self.pulls if (p := parents[i]) is not None and p.requires_grad)
         return {k for i in asking for k in self.needs[i]}
 
-    def keep(
-        self, parents: tuple[Node | None, ...], values: tuple[Any, ...], reads: Iterable[int] | None = None
-    ) -> tuple[Any, ...]:
-        """``values`` without the large ones that no rule reads, for which :class:`Absent` stands in."""
-        reads = self.reads(parents) if reads is None else reads
-        return tuple(
-            v if i in reads or getattr(v, "size", 0) <= KEEP else Absent(v, f"{self.name}'s {_place(i)}")
-            for i, v in enumerate(values)
-        )
+    def keep(self, parents: tuple[Node | None, ...], values: tuple[Any, ...]) -> tuple[Any, ...]:
+        """``values`` without the large ones that no rule for ``parents`` reads."""
+        asking = tuple([p is not None and p.requires_grad for p in parents])
+        spared = self.spared.get(asking)
+        if spared is None:
+            reads = self.reads(parents)
+            spared = self.spared[asking] = tuple(i for i in range(self.arity + 1) if i not in reads)
+        return self.without(spared, values) if spared else values
+
+    def without(self, places: Iterable[int], values: tuple[Any, ...]) -> tuple[Any, ...]:
+        """``values`` with an :class:`Absent` for each large one at one of ``places``."""
+        kept = list(values)
+        for i in places:
+            if getattr(values[i], "size", 0) > KEEP:
+                kept[i] = Absent(values[i], f"{self.name}'s {_place(i)}")
+        return tuple(kept)
 
     def __repr__(self) -> str:
         return f"<Op {self.name}>"
