@@ -26,13 +26,16 @@ time of these."""
 SHARED = 2 * BLOCK
 """Elements of the smallest array whose pieces are shared among threads: one must be woken for them (about 50 us) and then waits for
 the interpreter. A transformer's step takes 0.93 of the time that it takes with a quarter of this."""
+LONG = 2
+"""How many times that of others the pieces may be that are cut into rows: layer norm on (4096, 1024) takes 0.92 of the time, softmax
+0.96."""
 SINGLE = 4
 """How much larger an array must be to be cut for one pass of NumPy's over it: to wake a thread takes about 50 us."""
 Function = Callable[..., Any]
 
 
 class _Here(threading.local):
-    """Whether this thread works on a piece, which is not cut again."""
+    """Whether this thread works on a piece, which is not cut again: 0.95 of the time of gelu and its gradient on 4 M elements."""
 
     piece = False
 
@@ -49,40 +52,15 @@ def in_rows(f: Function) -> Function:
 
     @functools.wraps(f)
     def run(*args: Any) -> Any:
-        if type(args[0]) is not np.ndarray or args[0].size < BLOCK or _here.piece:
+        first = args[0]
+        if type(first) is not np.ndarray or first.size < BLOCK or _here.piece:
             return f(*args)
-        return _by_pieces(f, *_tables(args), args[0].shape[:-1])
+        *outer, row = first.shape
+        cut = [type(a) is np.ndarray and a.shape in (first.shape, (*outer, 1)) for a in args]
+        table = [a.reshape(-1, a.shape[-1]) if c else a for a, c in zip(args, cut)]
+        return _by_pieces(f, table, cut, max(1, _even(first.size, LONG * BLOCK) // row), tuple(outer))
 
     return _as_operation(run, f)
-
-
-def over_rows(f: Function) -> Function:
-    """``f``, a sum over the rows of arrays as :func:`in_rows` takes them, on some rows at a time, and these sums in their order."""
-
-    @functools.wraps(f)
-    def run(*args: Any) -> Any:
-        if type(args[0]) is not np.ndarray or args[0].size < BLOCK or _here.piece:
-            return f(*args)
-        table, cut, at_once = _tables(args)
-        pieces = -(-math.prod(args[0].shape[:-1]) // at_once)
-        sums: list[Any] = [None] * pieces
-
-        def fill(numbers: Iterator[int]) -> None:
-            for k in numbers:
-                sums[k] = f(*(a[k * at_once : (k + 1) * at_once] if c else a for a, c in zip(table, cut)))
-
-        share(fill, pieces, alone=args[0].size < SHARED)
-        return np.add.reduce(sums)
-
-    return run
-
-
-def _tables(args: tuple[Any, ...]) -> tuple[list[Any], list[bool], int]:
-    """The arrays as rows, which of them are cut with the first one, and how many rows are taken at a time."""
-    *outer, row = args[0].shape
-    cut = [type(a) is np.ndarray and a.shape in (args[0].shape, (*outer, 1)) for a in args]
-    table = [a.reshape(-1, a.shape[-1]) if c else a for a, c in zip(args, cut)]
-    return table, cut, max(1, _even(args[0].size, 2 * BLOCK) // row)
 
 
 def in_pieces(f: Function) -> Function:
@@ -96,13 +74,19 @@ def in_pieces(f: Function) -> Function:
 
 
 def _as_operation(run: Function, f: Function) -> Function:
-    """``run`` with the signature of an operation, which has no ``out``, and what is known of the ``whole`` that it cuts."""
+    """``run`` with the signature of an operation, and the ``whole`` that it cuts."""
+    setattr(run, "__signature__", inspect.signature(told(f)))  # noqa: B010
+    setattr(run, "whole", f)  # noqa: B010
+    return run
+
+
+def told(f: Function) -> Function:
+    """``f`` itself, with the signature of an operation; one with an argument ``out`` is told where the result of a piece belongs."""
     signature = inspect.signature(f)
     given = [p for name, p in signature.parameters.items() if name != "out"]
-    setattr(run, "__signature__", signature.replace(parameters=given))  # noqa: B010
-    setattr(run, "whole", f)  # noqa: B010
     setattr(f, "told", len(given) < len(signature.parameters))  # noqa: B010
-    return run
+    setattr(f, "__signature__", signature.replace(parameters=given))  # noqa: B010
+    return f
 
 
 def piecewise(f: Function, *args: Any, least: int | None = None, out: Any = None) -> Any:
@@ -142,7 +126,10 @@ def add(a: Any, b: Any, out: Any = None) -> Any:
 
 
 def add_result(total: Any, f: Function, *args: Any, out: Any = None) -> Any:
-    """``total + f(*args)`` likewise: what ``f`` makes of a piece is added while it is in the cache."""
+    """``total + f(*args)`` likewise: what ``f`` makes of a piece is added while it is in the cache.
+
+    gelu(x) * sigmoid(x) + x**2 on 4 M elements, with its gradient, takes 0.85 of the time.
+    """
     f = getattr(f, "whole", f)
 
     def plus(total: Any, *args: Any, out: Any = None) -> Any:
@@ -157,12 +144,10 @@ def _even(size: int, most: int) -> int:
     return -(-size // (2 * -(-size // (2 * most))))
 
 
-def _by_pieces(
-    f: Function, args: list[Any], cut: list[bool], at_once: int, outer: tuple[int, ...], out: Any = None
-) -> Any:
+def _by_pieces(f: Function, args: list[Any], cut: list[bool], at_once: int, outer: tuple[int, ...], out: Any = None) -> Any:
     """``f`` on some rows of the arrays that are ``cut`` at a time; the result's rows are laid out as ``outer``."""
     rows = args[cut.index(True)].shape[0]
-    told = getattr(f, "told", isinstance(f, np.ufunc))
+    into = getattr(f, "told", isinstance(f, np.ufunc))
 
     def piece(i: int, j: int) -> list[Any]:
         return [a[i:j] if c else a for a, c in zip(args, cut)]
@@ -173,7 +158,7 @@ def _by_pieces(
             for k in numbers:
                 i = k * at_once
                 target = flat[i : i + at_once]
-                if told:
+                if into:
                     f(*piece(i, i + at_once), out=target)
                 else:
                     target[...] = f(*piece(i, i + at_once))

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 
-from minigrad import blocks, naming
+from minigrad import bits, blocks, naming
 from minigrad.errors import DtypeError, FreedGraphError, MinigradError, ShapeError
 from minigrad.halves import is_half
 from minigrad.masks import spare
@@ -243,7 +243,7 @@ class World(NamedTuple):
     """On what the rules run: plain arrays (``tensor`` None), or Tensors, whose results can be differentiated again."""
 
     tensor: Callable[[Any, Node], Any] | None = None
-    where: Callable[[Any, Any, Any], Any] = np.where
+    where: Callable[[Any, Any, Any], Any] = bits.where
 
 
 ARRAYS = World()

@@ -17,7 +17,7 @@ import numpy as np
 
 from minigrad import naming
 from minigrad.errors import MinigradError
-from minigrad.graph import GRAD, OFF, TRACE_OFF, Handle, Node, leaf, next_order, recording
+from minigrad.graph import GRAD, KEEP, OFF, TRACE_OFF, Handle, Node, leaf, next_order, recording
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -65,6 +65,16 @@ class Draw(NamedTuple):
     call: Callable[[], Any]
 
 
+class Made(NamedTuple):
+    """The values of an operation: its result (of a large one that varies, a hollow array), its operands where they are raw, and the
+    place of the operand whose memory the result is a view of.
+    """
+
+    out: Any
+    operands: tuple[Any, ...]
+    view: int | None
+
+
 Event = Node | Assigned | GradSet | Effect | Draw
 
 
@@ -74,7 +84,10 @@ class Log:
     Attributes:
         events: the operations (as nodes) and what happened between them.
         handles: for each leaf, the Tensor that holds it.
-        seen: nodes by the identity of their arrays, to recognise a raw array as the value of a node.
+        seen: nodes by the identity of their arrays, to recognise a raw array as the value of a node. Of large ones that vary there
+            is only a weak reference.
+        let_go: what a program needs to know of operations whose large values may go.
+        plain: the raw arrays that are no node's value.
         guards: branches that the library took on values of inputs.
         modules: the modules that were called, and whether each was in training.
         first: for a leaf that an assignment made, the one that its Tensor had when the step began.
@@ -88,6 +101,8 @@ class Log:
         self.events: list[Event] = []
         self.handles: dict[Node, Handle] = {}
         self.seen: dict[int, tuple[Any, Node]] = {}
+        self.let_go: dict[Node, Made] = {}
+        self.plain: dict[int, Any] = {}
         self.guards: list[Guard] = []
         self.made: list[weakref.ref[Handle]] = []
         self.varying: set[Node] = set()
@@ -112,28 +127,89 @@ class Log:
                 )
             self.handles[node] = tensor
             if node.order < self.start:
-                self.seen.setdefault(id(tensor._data), (tensor._data, node))
+                self.see(tensor._data, node)
                 self.varying.add(node)
 
     def operation(self, tensor: Handle, node: Node) -> None:
-        """An operation ran, and ``tensor`` holds its result."""
+        """An operation ran, and ``tensor`` holds its result.
+
+        Of large arrays that vary, a program needs shape and layout; they may go as soon as they may in a plain step.
+        """
         self.events.append(node)
         self.lines[node] = naming.caller()
         self.made.append(weakref.ref(tensor))
-        self.seen[id(node.saved[0])] = (node.saved[0], node)
-        if any(p in self.varying for p in node.parents) or any(self.source(v) in self.varying for v in _arrays(node)):
+        raw, (out, *operands) = _arrays(node), node.saved
+        self.seen[id(out)] = (out, node)
+        if any(p in self.varying for p in node.parents) or any(self.source(v) in self.varying for v in raw):
             self.varying.add(node)
+        for v in raw:
+            self._not_taken_out(v)
+        if node in self.varying and any(isinstance(v, np.ndarray) and v.size > KEEP for v in node.saved):
+            kept = out
+            if isinstance(out, np.ndarray) and out.size > KEEP:
+                self.seen[id(out)] = (weakref.ref(out), node)
+                kept = hollow(out.shape, out.dtype, out.strides, out.flags.writeable)
+            raw_ones = tuple(v if p is None else None for v, p in zip(operands, node.parents))
+            self.let_go[node] = Made(kept, raw_ones, view_of(node))
+            op, saved = node.op, node.saved
+            node.saved = op.keep(node.parents, saved) if node.requires_grad else op.without(range(len(saved)), saved)
+
+    def facts(self, node: Node) -> Made:
+        """What a program needs to know of an operation's values."""
+        return self.let_go.get(node) or Made(node.saved[0], node.saved[1:], view_of(node))
+
+    def _not_taken_out(self, array: Any) -> None:
+        """Refuse an array that is a view of something that varies: an index of a raw array, say."""
+        if id(array) in self.plain or self.source(array) is not None or not array.size:
+            return
+        self.plain[id(array)] = array
+        for found, node in self.seen.values():
+            other = found() if type(found) is weakref.ref else found
+            if node in self.varying and isinstance(other, np.ndarray) and np.may_share_memory(array, other):
+                raise CompileError(
+                    f"an array of shape {array.shape} was taken out of a Tensor as a raw array and used again: the program would keep "
+                    f"its values from the first run. Use minigrad's operations on the Tensor itself.{_here()}"
+                )
+
+    def see(self, array: Any, node: Node) -> None:
+        """A raw array is the value of a node."""
+        if self.source(array) is None:
+            self.seen[id(array)] = (array, node)
 
     def source(self, array: Any) -> Node | None:
         """The node whose value a raw array is."""
         found = self.seen.get(id(array))
-        return found[1] if found is not None and found[0] is array else None
+        if found is None:
+            return None
+        held, node = found
+        return node if (held() if type(held) is weakref.ref else held) is array else None
 
     def depends(self, tensor: Handle) -> bool:
         """Whether a Tensor's value can be another at the next call."""
         if tensor.node is None:
             return self.source(tensor._data) in self.varying
         return tensor.node in self.varying or (tensor.node.op is None and tensor.node.order < self.start)
+
+
+@functools.lru_cache(4096)
+def hollow(shape: tuple[int, ...], dtype: Any, strides: tuple[int, ...], writeable: bool = True) -> Any:
+    """An array without the memory of one. Nobody may read its elements, so that all of a kind are the same (1 kB each)."""
+    return np.lib.stride_tricks.as_strided(np.empty(1, dtype), shape, strides, writeable=writeable)
+
+
+def view_of(node: Node) -> int | None:
+    """The place of the operand whose memory a node's value is a view of, as the traced arrays tell.
+
+    NumPy's scalars, which 0-d results are while tracing, share no memory, but the buffers that stand for them do.
+    """
+    assert node.op is not None
+    out, *operands = node.saved
+    for i, x in enumerate(operands if not isinstance(node.op.forward, np.ufunc) else ()):
+        if isinstance(x, np.generic) or (
+            isinstance(out, np.ndarray) and isinstance(x, np.ndarray) and np.may_share_memory(out, x)
+        ):
+            return i
+    return None
 
 
 active: ContextVar[Log | None] = ContextVar("active", default=None)
@@ -190,7 +266,7 @@ def drawn(make: Callable[[], Handle]) -> Handle:
     tensor, log = make(), active.get()
     if log is not None and tensor.node is not None:
         log.events.append(Draw(tensor.node, tensor, lambda: make()._data))
-        log.seen[id(tensor._data)] = (tensor._data, tensor.node)
+        log.see(tensor._data, tensor.node)
         log.varying.add(tensor.node)
     return tensor
 

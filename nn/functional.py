@@ -848,22 +848,27 @@ def instance_norm(
     Raises:
         ShapeError: if there is only one value to normalise.
     """
-    shape = (1, -1, *(1,) * (input.ndim - 2))
     if use_input_stats:
-        axes = tuple(range(2, input.ndim))
         count = math.prod(input.shape[2:])
         if count <= 1:
             raise ShapeError(f"instance_norm: one value per channel (shape {tuple(input.shape)}) is its own mean")
-        mean, centred, var = _moments(input, axes)
         if running_mean is not None and running_var is not None:
-            _follow(running_mean, ops.mean(mean, 0), momentum)
-            _follow(running_var, ops.mean(var, 0) * (count / (count - 1)), momentum)
-    elif running_mean is None or running_var is None:
+            with no_grad():
+                mean, _, var = _moments(input, tuple(range(2, input.ndim)))
+                _follow(running_mean, ops.mean(mean, 0), momentum)
+                _follow(running_var, ops.mean(var, 0) * (count / (count - 1)), momentum)
+        y = layer_norm(input.reshape((*input.shape[:2], count)), count, eps=eps).reshape(input.shape)
+        return _per_channel(y, weight, bias)
+    if running_mean is None or running_var is None:
         raise ValueError("instance_norm: running_mean and running_var are needed when use_input_stats is False")
-    else:
-        centred, var = input - running_mean.reshape(shape), running_var.reshape(shape)
-    weight, bias = (v if v is None else v.reshape(shape) for v in (weight, bias))
-    return _scaled(centred, var, weight, bias, eps)
+    return affine(input, (1 if weight is None else weight) / ops.sqrt(running_var + eps), running_mean, bias)
+
+
+def _per_channel(x: Any, weight: Any, bias: Any) -> Any:
+    """``weight x + bias`` for each channel of (N, C, ...)."""
+    if weight is None:
+        return x if bias is None else x + bias.reshape((-1, *(1,) * (x.ndim - 2)))
+    return affine(x, weight, None, bias)
 
 
 @hyperparameters
@@ -878,11 +883,8 @@ def group_norm(input: Any, num_groups: int, weight: Any = None, bias: Any = None
     n, c, *rest = input.shape
     _fits("group_norm", (c,), f"channel (axis 1 of the input's {tuple(input.shape)})", weight=weight, bias=bias)
     grouped = input.reshape((n, num_groups, c // num_groups * math.prod(rest)))
-    _, centred, var = _moments(grouped, (2,))
-    y = _scaled(centred, var, None, None, eps).reshape((n, c, *rest))
-    shape = (1, c, *(1,) * len(rest))
-    y = y if weight is None else y * weight.reshape(shape)
-    return y if bias is None else y + bias.reshape(shape)
+    y = layer_norm(grouped, grouped.shape[-1], eps=eps).reshape((n, c, *rest))
+    return _per_channel(y, weight, bias)
 
 
 @hyperparameters

@@ -173,19 +173,26 @@ def _classes(op: str, input: Any, target: Any, ignore_index: int | None = None) 
     if isinstance(input, Tensor):
         raw = backend.to_device(raw, input.device)
     valid = None
+    traced = tracing.active.get() is not None
+    if not traced and (ignore_index is None or ignore_index < 0) and _are_within(raw, count):
+        return raw, valid  # no number is the one to ignore
     if ignore_index is not None and not tracing.guard(raw, lambda numbers: bool((numbers != ignore_index).all())):
         valid = raw != ignore_index
         raw = raw * valid
-    if raw.size and not 0 <= int(raw.min()) <= int(raw.max()) < count:
+    if not _are_within(raw, count):
         ignored = "" if ignore_index is None else f", or ignore_index {ignore_index}"
         raise BadIndexError(
             f"{op}: class numbers go from {int(raw.min())} to {int(raw.max())}, but input of shape {tuple(input.shape)} has "
             f"{count} classes: expected 0 to {count - 1}{ignored}"
         )
-    if tracing.active.get() is not None:  # a program reads them anew at each replay
+    if traced:  # a program reads them anew at each replay
         valid = None if valid is None else ops.not_equal(target, ignore_index)
         return asarray(target) if valid is None else ops.multiply(target, valid), valid
     return raw, valid
+
+
+def _are_within(numbers: Any, count: int) -> bool:
+    return not numbers.size or 0 <= int(numbers.min()) <= int(numbers.max()) < count
 
 
 def _misfit(want: tuple[int, ...], have: tuple[int, ...], input: Any) -> str:

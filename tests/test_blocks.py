@@ -232,3 +232,59 @@ def test_a_gradient_in_memory_of_its_own_is_not_copied(monkeypatch: pytest.Monke
     z = y + mg.sigmoid(x.detach())
     z.backward(g := mg.ones((30, 30)))
     assert not np.may_share_memory(y.grad.numpy(), g.numpy())
+
+
+def cut_small(m: pytest.MonkeyPatch, threads: int = 2) -> None:
+    m.setattr(blocks, "BLOCK", 64)
+    m.setattr(blocks, "SHARED", 1)
+    m.setattr(blocks, "SINGLE", 1)
+    m.setattr("minigrad.threads.THREADS", threads)
+
+
+@pytest.mark.parametrize("lay", [np.ascontiguousarray, transposed])
+@pytest.mark.parametrize("threads", [1, 2])
+def test_what_a_rule_returns_is_added_piece_by_piece(lay: Any, threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The bits of the sum of whole arrays, with nothing written to a gradient that somebody else holds."""
+    x = lay(np.random.default_rng(0).normal(size=(37, 29)).astype("float32"))
+    seed = lay(np.cos(np.arange(x.size)).reshape(x.shape).astype("float32"))
+    functions = {
+        "rules only": lambda x: fused.gelu(x) * mg.sigmoid(x) + x * x,
+        "passed on first": lambda x: x + mg.tanh(x) * x,  # what x receives first is the seed itself
+        "passed on last": lambda x: mg.tanh(x) + x,
+        "a larger result": lambda x: x * mg.tensor(np.ones((2, 1, 1), "float32")) + x * x,
+        "another dtype": lambda x: mg.sum(x * mg.tensor(np.ones(x.shape))) + x * x,
+        "where": lambda x: mg.where(x > 0, mg.log(mg.abs(x)) * x, x) * x,
+    }
+
+    def gradient(f: Any) -> Any:
+        t = mg.tensor(x, requires_grad=True)
+        y = f(t)
+        given = np.broadcast_to(seed, y.shape).astype(y.dtype)
+        kept = given.copy()
+        (g,) = mg.gradients(y, [t], mg.asarray(given))
+        np.testing.assert_array_equal(given, kept)
+        return g.numpy()
+
+    for name, f in functions.items():
+        whole = gradient(f)
+        with monkeypatch.context() as m:
+            cut_small(m, threads)
+            got = gradient(f)
+        assert got.dtype == whole.dtype
+        np.testing.assert_array_equal(got, whole, err_msg=name)
+
+
+def test_rules_are_added_in_the_memory_of_the_sum(monkeypatch: pytest.MonkeyPatch) -> None:
+    cut_small(monkeypatch)
+    seen = []
+    add_result = blocks.add_result
+
+    def spied(total: Any, f: Any, *args: Any, out: Any = None) -> Any:
+        result = add_result(total, f, *args, out=out)
+        seen.append((out is None, result is total))
+        return result
+
+    monkeypatch.setattr(blocks, "add_result", spied)
+    x = mg.tensor(np.linspace(-1, 1, 999, dtype="float32"), requires_grad=True)
+    mg.sum(x * x + mg.tanh(x) + mg.exp(x)).backward()
+    assert seen == [(True, False), (False, True), (False, True)]

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 import minigrad as mg
 from minigrad import nn, optim
-from minigrad.compiler import emit
+from minigrad.compiler import emit, into, own
 from minigrad.compiler.regions import Scratch, run_blocks
 from minigrad.compiler.schedule import Region
 from minigrad.nn import functional as F  # noqa: N812
@@ -842,7 +842,14 @@ def test_every_into_is_its_operation():
         "row_dot": [(x, y), (np.stack([x, y]), np.stack([y, x])), (x.T, y.T)],
         "sigmoid": [(x,), (x.astype("float64"),), (x[:, ::2],)],
         "power": [(x, 2), (x, 1), (x, 0.5), (x, -1), (x, 3), (x, 1.5), (x, y), (2.0, y), (x, np.float32(2)), (x, 2.0), (x, 0)],
-        "where": [(x > 0, x, 0), (x > 0, x, y), (x > 0, 1.0, y), (y > 0, x, 0)],
+        "where": [(x > 0, x, 0), (x > 0, x, y), (x > 0, 1.0, y), (y > 0, x, 0), (y > 0, 0, x), (y, x, 2)]
+        + [(c, a, b) for c in (x[:1, :1] > 9, x[:1, :1] < 9, np.array(True)) for a, b in ((x, 0), (0.5, x), (x, y))],
+        "assemble": [
+            (x, y, (((0, 5), (0, 6)), ((0, 5), (6, 12)))),
+            (x[:2], -0.0 * x[2:], (((0, 2), (0, 6)), ((2, 5), (0, 6)))),
+        ],
+        "less_one": [(x, np.array([[0], [5], [2], [2], [1]])), (np.stack([x, y]), np.arange(10).reshape(2, 5, 1) % 6)],
+        "mean": [(y, 0, False, None), (y, (0, 1), True, None), (y, None, False, None), (y.astype("float64"), 1, False, None)],
     }
     assert cases.keys() == emit.INTO.keys()
     with np.errstate(all="ignore"):
@@ -855,10 +862,147 @@ def test_every_into_is_its_operation():
                 np.testing.assert_array_equal(out, expected, err_msg=name)
 
 
+@pytest.mark.parametrize("name", into.IN_PLACE)
+def test_what_may_overwrite_an_operand_reads_it_before(name):
+    rng = np.random.default_rng(0)
+    x, y = (rng.normal(size=(5, 6)).astype("float32") for _ in range(2))
+    operands = {"power": (x, 2), "where": (y, x, y), "less_one": (x, np.array([[0], [5], [2], [2], [1]]))}.get(name, (x,))
+    masks = [(y > 0, x, y), (y > 0, x, 0), (y > 0, 0, x), (y[:1, :1] > 9, x, 1), (y[:1, :1] > 9, 1, x), (y[:1, :1] < 9, x, 1)]
+    for args in [operands, *(masks if name == "where" else [])]:
+        expected = _op(name).forward(*args)
+        for k, given_ in enumerate(args):
+            if getattr(given_, "dtype", None) == x.dtype and given_.shape == x.shape:
+                out = given_.copy()
+                into.INTO[name](out, *(out if a is given_ else a for a in args))
+                np.testing.assert_array_equal(out, expected, err_msg=f"{name}, operand {k}")
+
+
 def _op(name):
     from minigrad.primitive import TABLE
 
-    return TABLE[name]
+    return (TABLE | own.OWN)[name]
+
+
+# What is several operations eagerly, and less in a program
+@pytest.mark.parametrize("shape", [(5, 7), (3, 4, 6), (300, 1000), (1, 3)])
+def test_cross_entropy_and_its_gradient_share_their_exponentials(shape):
+    rng = np.random.default_rng(0)
+    x = mg.tensor(10 * rng.normal(size=shape).astype("float32"), requires_grad=True)
+
+    def f(labels):
+        x.grad = None
+        loss = F.cross_entropy(x.reshape(-1, shape[-1]), labels.reshape(-1))
+        loss.backward()
+        return loss
+
+    step = mg.compile(f)
+    for _ in range(5):
+        labels = mg.asarray(rng.integers(0, shape[-1], shape[:-1]))
+        expected, gradient = f(labels).item(), x.grad.numpy().copy()
+        np.testing.assert_allclose(step(labels).item(), expected, rtol=1e-6)
+        np.testing.assert_array_equal(x.grad.numpy(), gradient)
+    told = step.explain()
+    assert told.count("u_exp(") == 1
+    assert "less_one" in told
+
+
+def test_a_split_is_put_together_at_once():
+    x = mg.tensor(np.random.default_rng(0).normal(size=(6, 9)).astype("float32"), requires_grad=True)
+
+    def f(signs):
+        x.grad = None
+        a, b, c = x[:, :3], x[:, 3:5], x[:, 5:]
+        (mg.sum(a * a) + mg.sum(mg.exp(b)) * 2 + mg.sum(c * signs)).backward()
+        return mg.sum(x)
+
+    step = mg.compile(f)
+    for k in range(5):
+        signs = mg.tensor(np.array([-0.0, 1, -1, 0], "float32") * k)
+        f(signs)
+        gradient = x.grad.numpy().copy()
+        step(signs)
+        np.testing.assert_array_equal(x.grad.numpy(), gradient)
+        if k > 1:  # a replay
+            np.testing.assert_array_equal(np.signbit(x.grad.numpy()), np.signbit(gradient))
+    assert "into_assemble" in step.explain() or "assemble_" in step.explain()
+    assert "place" not in step.explain()
+
+
+def test_parts_that_overlap_or_leave_a_gap_add_up():
+    x = mg.tensor(np.random.default_rng(0).normal(size=(6, 9)).astype("float32"), requires_grad=True)
+
+    def f(scale):
+        x.grad = None
+        (mg.sum(x[:, :4] ** 2) + mg.sum(x[:, 3:7] * scale) + mg.sum(x[1:3] * scale * scale)).backward()
+
+    step = mg.compile(f)
+    for k in range(4):
+        f(mg.tensor(float(k)))
+        gradient = x.grad.numpy().copy()
+        step(mg.tensor(float(k)))
+        np.testing.assert_array_equal(x.grad.numpy(), gradient)
+
+
+def test_masks_that_block_all_some_or_no_rows():
+    rng = np.random.default_rng(0)
+    x = mg.tensor(rng.normal(size=(2, 3, 8, 8)).astype("float32"), requires_grad=True)
+
+    def f(mask):
+        x.grad = None
+        y = F.masked_softmax(mg.tanh(x), mask)
+        mg.sum(y * y).backward()
+        return y
+
+    step = mg.compile(f)
+    for blocked in (0, 0, 3, 8, 0, 1):
+        bias = np.triu(np.full((8, 8), -np.inf, "float32"), 1)
+        bias[:blocked] = -np.inf
+        expected = f(mg.tensor(bias)).numpy()
+        gradient = x.grad.numpy().copy()
+        np.testing.assert_array_equal(step(mg.tensor(bias)).numpy(), expected)
+        np.testing.assert_array_equal(x.grad.numpy(), gradient)
+    assert "any_" not in step.explain()
+
+
+@pytest.mark.parametrize("made_inside", [True, False])
+def test_what_is_cut_in_one_place_and_whole_in_another(made_inside):
+    rng = np.random.default_rng(0)
+    a, b = (mg.tensor(rng.normal(size=s).astype("float32")) for s in ((128, 16), (128, 128, 16)))
+
+    def f(a, b):
+        c = mg.tanh(a) * 2
+        d = mg.exp(b) + (c if made_inside else a)
+        return d * d, c
+
+    step = mg.compile(f)
+    for _ in range(4):
+        for got, expected in zip(step(a, b), f(a, b)):
+            np.testing.assert_array_equal(got.numpy(), expected.numpy())
+    assert "run_blocks" in step.explain()
+
+
+@pytest.mark.parametrize("rows", [16, 4096])
+def test_what_is_summed_over_rows_is_itself_again(rows):
+    """What is summed is scratch memory, a result that stays, a buffer, and the caller's own array, which must not change."""
+    rng = np.random.default_rng(0)
+    bias, scale = (mg.tensor(rng.normal(size=384).astype("float32"), requires_grad=True) for _ in range(2))
+
+    def f(x, weight):
+        bias.grad = scale.grad = None
+        y = mg.tanh(mg.matmul(x, weight)) * scale + bias
+        mg.sum(y * y * x).backward()
+        return mg.sum(x, 0), y
+
+    step = mg.compile(f)
+    weight = mg.tensor((rng.normal(size=(384, 384)) / 20).astype("float32"))
+    for _ in range(4):
+        x = mg.tensor(rng.normal(size=(rows, 384)).astype("float32"))
+        before = x.numpy().copy()
+        expected = [t.numpy() for t in f(x, weight)] + [bias.grad.numpy().copy(), scale.grad.numpy().copy()]
+        got = [t.numpy() for t in step(x, weight)] + [bias.grad.numpy(), scale.grad.numpy()]
+        for a, b in zip(got, expected):
+            np.testing.assert_array_equal(a, b)
+        np.testing.assert_array_equal(x.numpy(), before)
 
 
 # Around it

@@ -11,7 +11,7 @@ import pytest
 import minigrad as mg
 from minigrad import blocks, nn, ops
 from minigrad.nn import functional as F  # noqa: N812
-from minigrad.ops import fused, special
+from minigrad.ops import fused, reduce, special
 
 N = np.random.default_rng(0)
 CLASSES = N.integers(0, 5, (3, 4))
@@ -187,3 +187,76 @@ def test_layers_are_their_cells(layer: Any, cell: Any, states: int) -> None:
     (mg.stack(outputs) ** 2).sum().backward()
     for a, b in zip(rnn.parameters(), one.parameters(), strict=True):
         np.testing.assert_allclose(a.grad.numpy(), b.grad.numpy(), rtol=1e-11, atol=1e-14)
+
+
+def logistic(v: float) -> float:
+    return math.exp(min(v, 0)) / (1 + math.exp(-abs(v)))
+
+
+def tanh_slope(v: float) -> float:
+    """With P = (1 + tanh(u)) / 2 as a logistic function, 1 - tanh(u)**2 is 4 P(u) P(-u): no digits are lost."""
+    u, steep = math.sqrt(2 / math.pi) * (v + 0.044715 * v**3), math.sqrt(2 / math.pi) * (1 + 3 * 0.044715 * v * v)
+    return logistic(2 * u) + 2 * v * logistic(2 * u) * logistic(-2 * u) * steep
+
+
+SLOPES = {
+    "gelu": lambda v: 0.5 * math.erfc(-v / math.sqrt(2)) + v * math.exp(-v * v / 2) / math.sqrt(2 * math.pi),
+    "gelu_tanh": tanh_slope,
+    "silu": lambda v: logistic(v) + v * logistic(v) * logistic(-v),
+}
+
+
+@pytest.mark.parametrize("cut", [False, True])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", SLOPES)
+def test_slopes_of_activations(name: str, dtype: str, cut: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """To rounding, at zero of both signs, where squares and numbers themselves have lost their digits, and where all is over."""
+    tiny = float(np.finfo(dtype).smallest_subnormal)
+    extreme = [0.0, -0.0, tiny, -3 * tiny, 1e-40, -1e-30, 1e-19, -1e-8, 90.0, -90.0, 300.0, -300.0, 700.0, -700.0]
+    x = np.concatenate([np.linspace(-12, 12, 4001), extreme, [np.nan]]).astype(dtype)
+    if cut:
+        monkeypatch.setattr(blocks, "BLOCK", 100)
+        monkeypatch.setattr(blocks, "SHARED", 1)
+    t = mg.tensor(x, requires_grad=True)
+    with np.errstate(all="ignore"):
+        getattr(fused, name)(t).sum().backward()
+    got = t.grad.numpy()
+    assert got.dtype == x.dtype
+    assert np.isnan(got[-1])
+    want = [SLOPES[name](v) for v in x[:-1].tolist()]
+    np.testing.assert_allclose(got[:-1], want, rtol=0, atol=2e-6 if dtype == "float32" else 5e-15)
+
+
+@pytest.mark.parametrize("dtypes", [("float32", "float64"), ("float64", "float32"), ("float16", "float32")])
+@pytest.mark.parametrize("name", ["layer_norm", "rms_norm"])
+def test_large_norms_of_two_dtypes(name: str, dtypes: tuple[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A weight that is wider or narrower than what it scales: the pieces are the whole."""
+    f = {"layer_norm": lambda x, w: fused.layer_norm(x, w, w, 1e-5), "rms_norm": lambda x, w: fused.rms_norm(x, w, 1e-5)}[name]
+    rng = np.random.default_rng(7)
+    values = [rng.normal(size=s).astype(d) for s, d in zip(((60, 9), (9,)), dtypes)]
+    seed = rng.normal(size=(60, 9))
+
+    def results() -> list[Any]:
+        leaves = [mg.tensor(v, requires_grad=True) for v in values]
+        y = f(*leaves)
+        return [v.numpy() for v in (y, *mg.gradients(y, leaves, mg.asarray(seed.astype(y.dtype))))]
+
+    whole = results()
+    monkeypatch.setattr(blocks, "BLOCK", 50)
+    monkeypatch.setattr(blocks, "SHARED", 1)
+    for got, want in zip(results(), whole, strict=True):
+        assert got.dtype == want.dtype
+        np.testing.assert_allclose(got, want, rtol=2e-3 if "float16" in dtypes else 1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("columns", [1, 3, 32, 33])
+def test_the_largest_of_short_rows(columns: int) -> None:
+    """What is compared as columns is what NumPy finds in each row, infinities and NaN too."""
+    x = N.normal(size=(4, 7, columns)).astype("float32")
+    x[0, 0], x[0, 1], x[1, 2, -1], x[2, 3, 0] = -math.inf, math.inf, math.nan, math.inf
+    top = x.max(-1, keepdims=True)
+    want = np.where(np.isfinite(top), top, 0)
+    for a in (x, x[::2], np.asfortranarray(x), x + 0j):
+        got = reduce._shift(a, -1)
+        assert got.dtype == want.dtype
+        np.testing.assert_array_equal(got, want[::2] if len(a) == 2 else want)

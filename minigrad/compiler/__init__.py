@@ -16,6 +16,7 @@ from minigrad import anomaly, arena
 from minigrad.compiler.emit import Emitter
 from minigrad.compiler.lower import lower
 from minigrad.compiler.memory import fit, parse
+from minigrad.compiler.own import gather_parts
 from minigrad.compiler.program import CONSTANT, Builder, Instruction, Program, Value, same, settle, simplify
 from minigrad.compiler.schedule import Region, schedule
 from minigrad.graph import TRACE, Handle, Node, leaf, recording
@@ -161,12 +162,13 @@ class Variant:
         self.before = sum(1 for _ in p.instructions())
         lower(p)
         simplify(p, _holders(p))
+        gather_parts(p)
         self.held = None if memory is None else fit(p, memory)
         self.budget = memory
         self.items = schedule(p)
+        arena.clear()  # what the recordings left: a program has its own buffers
         self.emitter = Emitter(p, self.items, threads)
         self.emitter.settle()
-        arena.clear()  # what the recordings left: a program has its own buffers
 
     def run(self, leaves: list[Tensor]) -> Any:
         emitter = self.emitter
@@ -244,7 +246,7 @@ def _trace(step: Callable[..., Any], args: Any, kwargs: Any, inputs: list[Tensor
         if t.node is None:
             t.node = leaf(t._data, False)
         log.handles[t.node] = t
-        log.seen[id(t._data)] = (t._data, t.node)
+        log.see(t._data, t.node)
         log.varying.add(t.node)
     scope = recording.get()[1]
     token, mode = active.set(log), recording.set((TRACE, scope))

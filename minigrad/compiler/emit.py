@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from minigrad import arena, backend
-from minigrad.compiler.into import INTO, SCALARS, is_scalar, takes_out
+from minigrad.compiler.into import INTO, SCALARS, is_scalar, may_overwrite, takes_out
 from minigrad.compiler.program import (
     CONSTANT,
     INPUT,
@@ -101,8 +101,7 @@ def plan(p: Program, items: list[Item], visible: set[int]) -> tuple[Plan, dict[i
 
     for at, item in enumerate(items):
         freed = expiring.pop(at, [])
-        in_place = isinstance(item, Instruction) and item.op.elementwise and isinstance(item.op.forward, np.ufunc)
-        if isinstance(item, Instruction) and in_place:
+        if isinstance(item, Instruction) and may_overwrite(item):
             out = p.values[item.out]
             exact = {
                 slot[r]
@@ -246,6 +245,10 @@ class Emitter:
 
     def call(self, step: Instruction, args: list[str], params: list[str]) -> str:
         """The text that gives an instruction's result."""
+        if step.op.name == "mean" and takes_out(step, self.p):
+            v = self.p.values[step.out]
+            self.space[f"d{step.out}"] = v.dtype
+            return self.call_into(step, f"empty({v.shape}, d{step.out})", args, params)
         self.space[f"{step.op.name}_{step.out}"] = step.op.forward
         return f"{step.op.name}_{step.out}({', '.join([*args, *params])})"
 
@@ -326,7 +329,7 @@ class Emitter:
         widest = max(p.values[k].size for s in region.steps for k in (s.out, *s.args))
         rows = widest if region.flat else region.rows
         step = -(-rows // (2 * -(-widest // (2 * BLOCK)))) if widest >= ALONE else rows  # an even number of equal blocks
-        block = Block(self, region, set(outs))
+        block = Block(self, region, set(outs), step >= rows)
         cut = [*(k for k in outside if not is_literal(p.values[k])), *outs]
         filled = [f"v{k}" for k in sorted(region.sums)]
         arguments = ", ".join(["i", "j", "k", "s", "turns", *(f"v{k}" for k in cut), *filled])
@@ -336,7 +339,7 @@ class Emitter:
         self.space[f"scratch{at}"] = [Scratch(block.spots, block.views, step) for _ in range(threads)]
         flat = [f"{n}.reshape(-1)" if region.flat and p.values[k].size == widest else n for k in cut for n in (self.name(k),)]
         arrays = "".join(f"{n}, " for n in (*flat, *(f"{n}.reshape(-1)" for n in filled)))
-        call = f"run_blocks(block{at}, {rows}, {step}, scratch{at}, ({arrays}){', True' if filled else ''})"
+        call = f"run_blocks(block{at}, {rows}, {step}, scratch{at}, ({arrays}){', True' if filled and step < rows else ''})"
         self.lines.append(f"r{at} = {call}" if totals else call)
         for i, s in enumerate(totals):
             self._total(s, f"r{at}", i)

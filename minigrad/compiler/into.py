@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from minigrad.bits import clear
+from minigrad.compiler.own import assemble_into, less_one_into
 from minigrad.compiler.program import Instruction, Program, Ref
-from minigrad.ops.elementwise import clear
 from minigrad.ops.linalg import product
 from minigrad.ops.reduce import sum_into
 
@@ -27,6 +28,12 @@ def _linear_into(out: Any, x: Any, weight: Any, bias: Any) -> Any:
 
 def _max_into(out: Any, x: Any, axis: Any, keepdims: bool) -> Any:
     return np.maximum.reduce(x, axis=axis, out=out, keepdims=keepdims)
+
+
+def _mean_into(out: Any, x: Any, axis: Any, keepdims: bool, dtype: Any) -> Any:
+    """As the method of NumPy's does it, which takes 5 us more."""
+    np.add.reduce(x, axis=axis, out=out, keepdims=keepdims)
+    return np.divide(out, np.intp(x.size // out.size), out, casting="unsafe")
 
 
 def _copy_into(out: Any, x: Any, *_: Any) -> Any:
@@ -49,15 +56,25 @@ def _sigmoid_into(out: Any, x: Any) -> Any:
 
 
 def _where_into(out: Any, c: Any, a: Any, b: Any) -> Any:
-    if (
-        type(b) is int
-        and b == 0
-        and np.shape(c) == np.shape(a) == out.shape
-        and getattr(getattr(c, "dtype", None), "kind", "") == "b"
-    ):
-        return clear(a, c, out)
-    np.copyto(out, b)
-    np.copyto(out, a, where=np.not_equal(c, 0))
+    """``a`` or ``b`` may lie in the memory of ``out``. A condition that is the same throughout is common (a mask that blocks no row
+    altogether), and where it is small, quickly seen: with this, and without following masks twice, a masked softmax of
+    (8, 4, 64, 64) takes, forward and backward, 0.4 of the time.
+    """
+    if type(c) is np.ndarray and c.dtype == bool:
+        if type(b) is int and b == 0 and c.shape == np.shape(a) == out.shape:
+            return clear(a, c, out)
+        if type(a) is int and a == 0 and c.shape == np.shape(b) == out.shape:
+            return clear(b, ~c, out)
+        if 0 < 8 * c.size <= out.size and (not c.any() or c.all()):
+            if (x := a if c.flat[0] else b) is not out:
+                np.copyto(out, x)
+            return out
+    chosen = np.not_equal(c, 0)
+    if isinstance(a, np.ndarray) and np.may_share_memory(out, a):
+        np.copyto(out, b, where=~chosen)
+    else:
+        np.copyto(out, b)
+        np.copyto(out, a, where=chosen)
     return out
 
 
@@ -74,6 +91,7 @@ INTO: dict[str, Callable[..., Any]] = {
     "matmul": _matmul_into,
     "linear": _linear_into,
     "sum": sum_into,
+    "mean": _mean_into,
     "max": _max_into,
     "copy": _copy_into,
     "astype": _copy_into,
@@ -82,10 +100,17 @@ INTO: dict[str, Callable[..., Any]] = {
     "sigmoid": _sigmoid_into,
     "power": _power_into,
     "where": _where_into,
+    "assemble": assemble_into,
+    "less_one": less_one_into,
 }
 """Each is held equal to its operation, bit for bit, by a test over the table."""
-IN_PLACE = ("relu", "sigmoid", "power")
+IN_PLACE = ("relu", "sigmoid", "power", "where", "less_one")
 """Those that read an operand no more once they write: its memory can be the result's."""
+
+
+def may_overwrite(step: Instruction) -> bool:
+    """Whether an instruction can write into an operand of the result's shape and dtype that nobody reads again."""
+    return step.op.name in IN_PLACE or (step.op.elementwise and isinstance(step.op.forward, np.ufunc))
 
 
 SCALARS: dict[Any, str] = {
@@ -116,6 +141,8 @@ def takes_out(step: Instruction, p: Program) -> bool:
         return False
     if step.op.name == "matmul" and (min(len(p.values[k].shape) for k in step.args) < 2 or not out.shape):
         return False
+    if step.op.name == "mean":
+        return out.dtype in (np.float32, np.float64) and p.values[step.args[0]].dtype == out.dtype and out.size > 0
     if step.op.name in ("where", "power"):
         return bool(out.dtype.kind == "f")
     if step.op.name in ("sigmoid", "row_dot"):

@@ -6,7 +6,6 @@ change nothing are left out, and what nobody reads is dropped.
 
 from __future__ import annotations
 
-import functools
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -16,7 +15,7 @@ import numpy as np
 
 from minigrad.graph import Handle, Node
 from minigrad.primitive import Op
-from minigrad.tracing import Assigned, CompileError, Draw, Effect, GradSet, Log
+from minigrad.tracing import Assigned, Draw, Effect, GradSet, Log, hollow
 
 CONSTANT, INPUT, STATE, OLD_GRAD, DRAW, RESULT = "constant", "input", "state", "old gradient", "draw", "result"
 
@@ -207,10 +206,11 @@ class Builder:
         return self.constants[key]
 
     def operation(self, node: Node) -> None:
-        args = [self.array(v) if p is None else self.node(p) for v, p in zip(node.saved[1:], node.parents)]
+        made = self.log.facts(node)
+        args = [self.array(v) if p is None else self.node(p) for v, p in zip(made.operands, node.parents)]
         params = tuple(self.parameter(p) for p in node.params)
-        self.of_node[node] = out = self.new(RESULT, node.saved[0])
-        self.steps.append(Instruction(node.op, tuple(args), params, out, self.log.lines.get(node), _view(node)))
+        self.of_node[node] = out = self.new(RESULT, made.out)
+        self.steps.append(Instruction(node.op, tuple(args), params, out, self.log.lines.get(node), made.view))
 
     def parameter(self, value: Any) -> Any:
         return Ref(self.array(value)) if isinstance(value, np.ndarray) else value
@@ -276,7 +276,7 @@ def simplify(p: Program, held: Callable[[Value], bool]) -> Program:
                 p.values[step.out].kind = CONSTANT
                 counts["constants folded"] += 1
                 continue
-            if (through := _same_as(step, p)) is not None and not (step.op.name == "copy" and step.out in escaping):
+            if (through := _same_as(step, p, made)) is not None and not (step.op.name == "copy" and step.out in escaping):
                 alias[step.out] = through
                 counts["left out"] += 1
                 continue
@@ -298,8 +298,11 @@ def simplify(p: Program, held: Callable[[Value], bool]) -> Program:
 
 def _shorten(step: Instruction, p: Program, made: dict[int, Instruction]) -> None:
     """Take an operand from further back: a permutation of a permutation, a reshape of a reshape, what was stretched to broadcast."""
+    inner = made.get(step.args[0]) if step.args else None
+    if step.op.name in ("any", "all") and inner is not None and inner.op.name == "broadcast_to":
+        inner = _stretched(step, inner, p, made)
     name = step.op.name
-    if name in ("permute_dims", "reshape") and (inner := made.get(step.args[0])) is not None and inner.op is step.op:
+    if name in ("permute_dims", "reshape", "broadcast_to") and inner is not None and inner.op is step.op:
         if name == "permute_dims":
             step.params = (tuple(inner.params[0][k] for k in step.params[0]),)
         step.args = inner.args
@@ -314,20 +317,52 @@ def _shorten(step: Instruction, p: Program, made: dict[int, Instruction]) -> Non
                 step.args = args
 
 
-def _same_as(step: Instruction, p: Program) -> int | None:
+def _stretched(step: Instruction, inner: Instruction, p: Program, made: dict[int, Instruction]) -> Instruction | None:
+    """``any`` or ``all`` along axes that a mask was only stretched along is the mask, stretched less: so masks follow gradients back."""
+    a, out = p.values[inner.args[0]], p.values[step.out]
+    same = a.dtype == bool and out.size and len(a.shape) <= len(out.shape) == len(p.values[inner.out].shape)
+    if not same or any(n not in (1, m) for n, m in zip(reversed(a.shape), reversed(out.shape))):
+        return inner
+    step.op, step.args, step.params, step.view = inner.op, inner.args, (out.shape,), 0
+    out.array = np.broadcast_to(a.array, out.shape)
+    return made.get(step.args[0])
+
+
+def _same_as(step: Instruction, p: Program, made: dict[int, Instruction]) -> int | None:
     """The operand that an instruction hands on unchanged."""
     if not step.args:
         return None
     name, a = step.op.name, p.values[step.args[0]]
     out = p.values[step.out]
+    if name == "where":
+        return _chosen_before(step, p, made)
     if a.shape != out.shape or a.dtype != out.dtype or not hasattr(a.array, "shape"):
         return None
     if name in ("positive", "copy", "astype", "reshape", "broadcast_to"):
+        return a.number
+    if name in ("any", "all") and a.dtype == bool and step.params[0] == ():
         return a.number
     if name == "permute_dims" and step.params and step.params[0] == tuple(range(len(a.shape))):
         return a.number
     if name in ("multiply", "divide") and _is_one(p.values[step.args[1]]):
         return a.number
+    return None
+
+
+def _chosen_before(step: Instruction, p: Program, made: dict[int, Instruction]) -> int | None:
+    """``where(c, x, z)`` is x if that one is ``where(c, ..., z)``; ``where(c == 0, x, z)`` if it is ``where(c, z, ...)``."""
+    condition, kept, other = step.args
+    before, turned = made.get(kept), made.get(condition)
+    if before is None or before.op is not step.op:
+        return None
+    a, out = p.values[kept], p.values[step.out]
+    if (a.shape, a.dtype) != (out.shape, out.dtype):
+        return None
+    if before.args[0] == condition and before.args[2] == other:
+        return kept
+    if turned is not None and turned.op.name == "equal" and turned.args[0] == before.args[0] and before.args[1] == other:
+        zero = p.values[turned.args[1]]
+        return kept if zero.kind == CONSTANT and type(zero.array) is int and zero.array == 0 else None
     return None
 
 
@@ -377,21 +412,6 @@ def _own_copies(p: Program) -> None:
             step.value = gone.get(step.value, step.value)
 
 
-def _view(node: Node) -> int | None:
-    """The place of the operand whose memory a node's value is a view of, as the traced arrays tell.
-
-    NumPy's scalars, which 0-d results are while tracing, share no memory, but the buffers that stand for them do.
-    """
-    assert node.op is not None
-    out, *operands = node.saved
-    for i, x in enumerate(operands if not isinstance(node.op.forward, np.ufunc) else ()):
-        if isinstance(x, np.generic) or (
-            isinstance(out, np.ndarray) and isinstance(x, np.ndarray) and np.may_share_memory(out, x)
-        ):
-            return i
-    return None
-
-
 def owns_memory(step: Instruction, p: Program) -> bool:
     """Whether the result is in memory of its own that it fills."""
     out = p.values[step.out].array
@@ -399,28 +419,10 @@ def owns_memory(step: Instruction, p: Program) -> bool:
 
 
 def settle(p: Program, log: Log, of_node: dict[Node, int]) -> None:
-    """Let go of the values that vary, of which only shape, dtype and layout are needed from here on.
-
-    Raises:
-        CompileError: if a constant is a view of something that varies: an index of a raw array, say.
-    """
+    """Let go of the values that vary, of which only shape, dtype and layout are needed from here on."""
     computed = {p_of for node, p_of in of_node.items() if node in log.varying}
     varying = [
         v for v in p.values if (v.kind not in (CONSTANT, RESULT) or v.number in computed) and isinstance(v.array, np.ndarray)
     ]
-    for v in p.values:
-        if v.kind == CONSTANT and isinstance(v.array, np.ndarray) and v.array.size:
-            for other in varying:
-                if np.may_share_memory(v.array, other.array):
-                    raise CompileError(
-                        f"an array of shape {v.shape} was taken out of a Tensor as a raw array and used again: the program would "
-                        f"keep its values from the first run. Use minigrad's operations on the Tensor itself."
-                    )
     for v in varying:
         v.array = hollow(v.array.shape, v.array.dtype, v.array.strides, v.array.flags.writeable)
-
-
-@functools.lru_cache(4096)
-def hollow(shape: tuple[int, ...], dtype: Any, strides: tuple[int, ...], writeable: bool = True) -> Any:
-    """An array without the memory of one. Nobody may read its elements, so that all of a kind are the same (1 kB each)."""
-    return np.lib.stride_tricks.as_strided(np.empty(1, dtype), shape, strides, writeable=writeable)

@@ -13,25 +13,24 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from minigrad.compiler.into import IN_PLACE, takes_out
+from minigrad.compiler.into import may_overwrite, takes_out
 from minigrad.compiler.program import CONSTANT, Instruction, Value
-from minigrad.compiler.schedule import TOTALS, Region, axes_of, is_cut
+from minigrad.compiler.schedule import TOTALS, Region, axes_of, inner, is_cut, operands
 from minigrad.threads import share
 
 
 class Spot(NamedTuple):
-    """A scratch array: elements for each row of a block, dtype, and elements before the first row (of a sum over the rows)."""
+    """A scratch array: elements for each row of a block, and their dtype."""
 
     row: int
     dtype: Any
-    before: int = 0
 
 
 class View(NamedTuple):
-    """A scratch array as an operand: rows of a shape; None: as a table, with the row before the first one, to be summed."""
+    """A scratch array as an operand: rows of a shape."""
 
     spot: int
-    shape: tuple[int, ...] | None
+    shape: tuple[int, ...]
 
 
 class Block:
@@ -43,10 +42,12 @@ class Block:
         views: the views of them that ``s`` must hold.
     """
 
-    def __init__(self, emitter: Any, region: Region, outs: set[int]) -> None:
-        self.emitter, self.p, self.region, self.outs = emitter, emitter.p, region, outs
+    def __init__(self, emitter: Any, region: Region, outs: set[int], single: bool) -> None:
+        self.emitter, self.p, self.region, self.outs, self.single = emitter, emitter.p, region, outs, single
         self.spots: list[Spot] = []
         self.views: list[View] = []
+        self.made = inner(region)
+        self.whole: set[int] = set()
         self.local: dict[int, str] = {}
         self.lines: list[str] = []
         self.idle: list[int] = []
@@ -57,11 +58,8 @@ class Block:
             if s.op.name == "reshape":
                 self.base[s.out] = self.root(s.args[0])
             self.last |= {self.root(k): n for k in s.args}
-        written = {s.out for s in region.steps if takes_out(s, self.p)} - outs - region.sums
-        self.summed = {
-            s.args[0]: self.p.values[s.out].size for s in region.steps if s.out in region.sums and s.args[0] in written
-        }
-        self.tables: dict[int, str] = {}
+        self.summed = {self.root(s.args[0]) for s in region.steps if s.out in region.sums}
+        self.sums: dict[int, int] = {}
         for n, s in enumerate(region.steps):
             self.step(s, n)
         self.add_up()
@@ -71,7 +69,7 @@ class Block:
     def root(self, k: int) -> int:
         return self.base.get(k, k)
 
-    def view(self, spot: int, shape: tuple[int, ...] | None) -> str:
+    def view(self, spot: int, shape: tuple[int, ...]) -> str:
         view = View(spot, shape)
         if view not in self.views:
             self.views.append(view)
@@ -79,15 +77,15 @@ class Block:
 
     def cut(self, k: int, ndim: int) -> str:
         """The text of an operand: the rows of the block, where it is cut."""
-        if k in self.local:
-            return self.local[k]
         v = self.p.values[k]
         if is_literal(v):
             return str(self.emitter.name(k))
-        if not (v.size > 1 if self.region.flat else is_cut(v, self.region.rows, ndim)):
+        if k not in self.made and not (v.size > 1 if self.region.flat else is_cut(v, self.region.rows, ndim)):
+            self.whole.add(v.root)
             return f"v{k}"
-        self.local[k] = f"c{k}"
-        self.lines.append(f"c{k} = v{k}[i:j]")
+        if k not in self.local:
+            self.local[k] = f"c{k}"
+            self.lines.append(f"c{k} = v{k}[i:j]")
         return self.local[k]
 
     def step(self, s: Instruction, n: int) -> None:
@@ -98,7 +96,7 @@ class Block:
         ending = [r for r in {self.root(k) for k in s.args} if self.last[r] == n and r in self.held]
         here = f"c{s.out}"
         if s.out in self.region.sums:
-            self.tables[s.out] = self.table(s)
+            self.sums[s.out] = s.args[0]
         elif s.out in self.region.totals:
             e.space[f"z{s.out}"] = TOTALS[s.op.name]
             e.space[f"k{s.out}"] = None if self.region.flat else axes_of(s, ndim) or ()
@@ -126,11 +124,11 @@ class Block:
         out = self.p.values[s.out]
         shape = () if self.region.flat else out.shape[1:]
         row = int(np.prod(shape, dtype=int))
-        if s.out in self.summed:
-            self.spots.append(Spot(row, out.dtype, self.summed[s.out]))
-            return self.view(len(self.spots) - 1, shape)
         wanted = Spot(row, out.dtype)
-        if s.op.elementwise and (isinstance(s.op.forward, np.ufunc) or s.op.name in IN_PLACE):
+        if s.out in self.summed:
+            self.spots.append(wanted)
+            return self.view(len(self.spots) - 1, shape)
+        if may_overwrite(s):
             for r in ending:
                 v = self.p.values[r]
                 if r in s.args and self.spots[self.held[r]] == wanted and v.shape == out.shape:
@@ -145,22 +143,40 @@ class Block:
         self.held[s.out] = spot
         return self.view(spot, shape)
 
-    def table(self, s: Instruction) -> str:
-        """What is summed over the rows, below a row for the sum so far: where it was written, or as a copy."""
-        k, width = s.args[0], self.p.values[s.out].size
-        if self.summed.get(k) == width:
-            return self.view(next(v.spot for n, v in enumerate(self.views) if f"s{n}" == self.local[k]), None)
+    def ours(self, k: int) -> bool:
+        """Whether a block may write to its rows of a value: it is made here, or lies in a buffer that is read in no other way."""
+        if k in self.made:
+            return True
+        root = self.p.values[k].root
+        same = [j for j in operands(self.region) if self.p.values[j].root == root]
+        return root in self.emitter.plan.slot and same == [k] and root not in self.whole
+
+    def copied(self, k: int) -> str:
+        """A copy of what is summed over the rows and is another's."""
         v = self.p.values[k]
-        self.spots.append(Spot(v.size // self.region.rows, v.dtype, width))
-        self.lines.append(f"copyto({self.view(len(self.spots) - 1, v.shape[1:])}, {self.local[k]})")
-        return self.view(len(self.spots) - 1, None)
+        self.spots.append(Spot(v.size // self.region.rows, v.dtype))
+        copy = self.view(len(self.spots) - 1, v.shape[1:])
+        self.lines.append(f"copyto({copy}, {self.local[k]})")
+        return copy
 
     def add_up(self) -> None:
-        """Go on with the sums over the rows when the block before this one has done so."""
-        if self.tables:
+        """Go on with the sums over the rows when the block before this one has done so: its sum is added to the first row, which
+        is itself again afterwards.
+        """
+        for out, k in self.sums.items():
+            rows = self.local[k] if self.single or self.ours(self.root(k)) else self.copied(k)
+            self.lines.append(f"t{out} = {rows}.reshape((-1, {self.p.values[out].size}))")
+        if self.single:
+            self.lines += [f"add_up(t{out}, 0, None, v{out})" for out in self.sums]
+        elif self.sums:
             self.lines.append("turns[k].acquire()")
-            for out, t in self.tables.items():
-                self.lines += [f"if k: {t}[0] = v{out}", f"add_up({t} if k else {t}[1:], 0, None, v{out})"]
+            for out in self.sums:
+                self.lines += [
+                    f"first = t{out}[0].copy()",
+                    f"if k: t{out}[0] += v{out}",
+                    f"add_up(t{out}, 0, None, v{out})",
+                    f"t{out}[0] = first",
+                ]
             self.lines.append("turns[k + 1].release()")
 
 
@@ -173,7 +189,7 @@ class Scratch:
     """What a thread needs for a region: memory, and the views of it."""
 
     def __init__(self, spots: list[Spot], views: list[View], rows: int) -> None:
-        self.memory = [np.empty(spot.before + spot.row * rows, spot.dtype) for spot in spots]
+        self.memory = [np.empty(spot.row * rows, spot.dtype) for spot in spots]
         self.spots, self.views, self.rows = spots, views, rows
         self.whole = self._of(rows)
 
@@ -182,12 +198,7 @@ class Scratch:
         return self.whole if rows == self.rows else self._of(rows)
 
     def _of(self, rows: int) -> tuple[Any, ...]:
-        found = []
-        for k, shape in self.views:
-            spot = self.spots[k]
-            memory = self.memory[k][: spot.before + spot.row * rows]
-            found.append(memory.reshape(-1, spot.before) if shape is None else memory[spot.before :].reshape(rows, *shape))
-        return tuple(found)
+        return tuple(self.memory[k][: self.spots[k].row * rows].reshape(rows, *shape) for k, shape in self.views)
 
 
 def combine(ufunc: Any, parts: list[tuple[Any, ...]], i: int) -> Any:

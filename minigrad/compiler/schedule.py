@@ -91,6 +91,9 @@ def kind_of(step: Instruction, p: Program) -> tuple[int, bool] | None:
     if name == "row_dot":
         shapes = {p.values[k].shape for k in step.args}
         return (out.shape[0], False) if len(shapes) == 1 and len(out.shape) > 1 and out.shape[0] > 1 else None
+    if name in ("pick", "less_one"):
+        rows = p.values[step.args[0]].shape[0]
+        return (rows, False) if rows > 1 else None
     if len(step.args) != 1:
         return None
     a = p.values[step.args[0]]
@@ -144,7 +147,9 @@ def schedule(p: Program) -> list[Item]:
             and (not found[1] or step.out not in lasting or in_order(step, p))
         ):
             rows, total = found
-            need = max((ready.get(k, -1.0) for k in step.args), default=-1.0)
+            out = p.values[step.out if step.op.elementwise else step.args[0]]
+            whole = [not is_cut(p.values[k], rows, len(out.shape)) for k in step.args]
+            need = max((ready.get(k, -1.0) + 0.5 * w for k, w in zip(step.args, whole)), default=-1.0)
             for k in range(len(items) - 1, max(start - 1, math.ceil(need) - 1), -1):
                 region = items[k]
                 if isinstance(region, Region) and region.rows == rows:

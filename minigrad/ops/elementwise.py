@@ -12,28 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from minigrad import backend
+from minigrad import backend, bits
 from minigrad.graph import passes
 from minigrad.ops import special
 from minigrad.primitive import Operation, primitive
 
 LN2, LN10, TWO_OVER_SQRT_PI = math.log(2.0), math.log(10.0), 2.0 / math.sqrt(math.pi)
-
-
-_BITS = {np.dtype(f"f{n}"): np.dtype(f"i{n}") for n in (2, 4, 8)}
-
-
-def _can_clear(condition: Any, x: Any) -> bool:
-    return type(x) is type(condition) is np.ndarray and x.size > 2048 and condition.dtype == bool and x.dtype in _BITS
-
-
-def clear(x: Any, keep: Any, out: Any = None) -> Any:
-    """``x`` where ``keep``, else 0 (for inf and NaN too): the bits of a float times 1 or 0; into ``out`` where it is given.
-
-    On a random mask in a quarter of the time of ``np.where`` at 32,000 elements, a tenth at a million.
-    """
-    bits = _BITS[x.dtype]
-    return np.multiply(x.view(bits), keep, out=None if out is None else out.view(bits)).view(x.dtype)
 
 
 def _where(condition: Any, x: Any, y: Any) -> Any:
@@ -49,11 +33,7 @@ def _where(condition: Any, x: Any, y: Any) -> Any:
         >>> x.grad.numpy().tolist()
         [0.0, 0.25]
     """
-    if type(y) is int and y == 0 and _can_clear(condition, x):
-        return clear(x, condition)
-    if type(x) is int and x == 0 and _can_clear(condition, y):
-        return clear(y, ~condition)
-    out = np.where(condition, x, y)
+    out = bits.where(condition, x, y)
     if out.dtype == np.float64 and not hasattr(x, "dtype") and not hasattr(y, "dtype"):
         return out.astype(backend.get_default_dtype())
     return out

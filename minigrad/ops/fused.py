@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from minigrad import backend
-from minigrad.blocks import in_pieces, in_rows, over_rows, renew, reuse, write
+from minigrad.blocks import in_pieces, in_rows, renew, reuse, told, write
 from minigrad.graph import passes
 from minigrad.ops.elementwise import add, erf, exp, log, multiply, sigmoid, sqrt, subtract, tanh
 from minigrad.ops.index import one_hot
@@ -122,7 +122,7 @@ def _standard(x: Any, eps: float, out: Any = None) -> tuple[Any, Any]:
     n = x.shape[-1]
     centred = write(subtract, out, x, sum(x, -1, True) / n)
     r = 1 / sqrt(row_dot(centred, centred) / n + eps)
-    return reuse(multiply, centred, r), r
+    return reuse(multiply, centred, r, out), r
 
 
 @in_rows
@@ -141,31 +141,23 @@ def _layer_norm(x: Any, weight: Any = None, bias: Any = None, eps: float = 1e-5,
         [[-1.0, 1.0]]
     """
     y, _ = _standard(x, eps, out)
-    y = y if weight is None else reuse(multiply, y, weight)
-    return y if bias is None else reuse(add, y, bias)
+    y = y if weight is None else reuse(multiply, y, weight, out)
+    return y if bias is None else reuse(add, y, bias, out)
 
 
 @in_rows
 def _layer_norm_input(g: Any, x: Any, weight: Any, eps: float, out: Any = None) -> Any:
     n = x.shape[-1]
-    centred = x - sum(x, -1, True) / n
-    s = 1 / sqrt(row_dot(centred, centred) / n + eps)
+    z, s = _standard(x, eps)
     h = write(subtract, out, g, sum(g, -1, True) / n) if weight is None else write(multiply, out, g, weight)
-    through_variance = row_dot(h, centred) * (s * s / n)
-    h = h if weight is None else reuse(subtract, h, sum(h, -1, True) / n)
-    return reuse(multiply, reuse(subtract, h, reuse(multiply, centred, through_variance)), s)
+    through_variance = row_dot(h, z) / n
+    h = h if weight is None else reuse(subtract, h, sum(h, -1, True) / n, out)
+    return reuse(multiply, reuse(subtract, h, reuse(multiply, z, through_variance), out), s, out)
 
 
-@over_rows
-def _layer_norm_weight(g: Any, x: Any, eps: float) -> Any:
-    return _dot_of_columns(g, _standard(x, eps)[0])
-
-
-def _dot_of_columns(g: Any, z: Any) -> Any:
-    """``g z``, on arrays summed over all rows in one pass, without an array of products."""
-    if type(g) is np.ndarray and g.ndim > 1 and g.dtype == z.dtype and g.dtype.kind == "f":
-        return np.einsum("rc,rc->c", *(a.reshape(-1, a.shape[-1]) for a in (g, z)))
-    return reuse(multiply, z, g)
+@in_rows
+def _layer_norm_weight(g: Any, x: Any, eps: float, out: Any = None) -> Any:
+    return reuse(multiply, _standard(x, eps, out)[0], g, out)
 
 
 layer_norm = primitive(
@@ -192,7 +184,7 @@ def _rms_norm(x: Any, weight: Any = None, eps: float = 1e-6, out: Any = None) ->
         [0.849, 1.131]
     """
     y = write(multiply, out, x, _rms_factor(x, eps))
-    return y if weight is None else reuse(multiply, y, weight)
+    return y if weight is None else reuse(multiply, y, weight, out)
 
 
 def _rms_factor(x: Any, eps: float) -> Any:
@@ -202,14 +194,14 @@ def _rms_factor(x: Any, eps: float) -> Any:
 @in_rows
 def _rms_norm_input(g: Any, x: Any, weight: Any, eps: float, out: Any = None) -> Any:
     s = _rms_factor(x, eps)
-    h = g if weight is None else write(multiply, out, g, weight)
-    along = x * (row_dot(h, x) * (s * s / x.shape[-1]))
-    return reuse(multiply, write(subtract, out, h, along), s)
+    h, z = g if weight is None else g * weight, x * s
+    along = row_dot(h, z) / x.shape[-1]
+    return reuse(multiply, write(subtract, out, h, reuse(multiply, z, along)), s, out)
 
 
-@over_rows
-def _rms_norm_weight(g: Any, x: Any, eps: float) -> Any:
-    return _dot_of_columns(g, x * _rms_factor(x, eps))
+@in_rows
+def _rms_norm_weight(g: Any, x: Any, eps: float, out: Any = None) -> Any:
+    return reuse(multiply, write(multiply, out, x, _rms_factor(x, eps)), g, out)
 
 
 rms_norm = primitive(
@@ -225,35 +217,17 @@ rms_norm = primitive(
 
 
 # ---- activations: the slope is an operation too, which works it out again from the input -------------------------------------
-#
-# A gradient of order one need not: y = x P says what P was, and no erf, tanh or exp is needed.
 
 ROOT_HALF, BELL = math.sqrt(0.5), 1 / math.sqrt(2 * math.pi)
 CUBIC, SCALE = 0.044715, math.sqrt(2 / math.pi)
-TINY, HUGE = 2.0**-120, 2.0**15
-"""Of x**2: below, y / x may have no digits (P is 1/2 there, to the last bit); above, P is 0 or 1."""
-_FLOATS = tuple(np.dtype(f"f{n}") for n in (2, 4, 8))
 
 
-def _by_output(slope: Operation, steep: Any) -> Any:
-    """The rule of ``y = x P``: g times ``steep(y, x, x**2, P)``, on arrays in their memory; else times ``slope(x)``.
+def _times(slope: Operation) -> Operation:
+    """The rule ``g slope(a)``."""
 
-    The processor notices zeros, and numbers whose square is none, by itself: to look for them would take a tenth of the time.
-    """
-
-    @in_pieces
-    def rule(g: Any, y: Any, x: Any, out: Any = None) -> Any:
-        if not (type(x) is type(y) is np.ndarray and x.ndim and x.dtype == y.dtype == g.dtype and x.dtype in _FLOATS):
-            return reuse(multiply, slope(x), g, out)
-        try:
-            with np.errstate(invalid="raise", over="raise", under="raise"):
-                square, share = x * x, y / x
-        except FloatingPointError:
-            with np.errstate(all="ignore"):
-                square, share = x * x, y / x
-            np.copyto(share, 0.5, where=square <= TINY)
-            np.copyto(square, HUGE, where=square > HUGE)
-        return np.multiply(steep(y, x, square, share), g, out=out)
+    @told
+    def rule(g: Any, y: Any, a: Any, out: Any = None) -> Any:
+        return reuse(multiply, slope(a), g, out)
 
     return rule
 
@@ -272,18 +246,14 @@ def _gelu(x: Any, out: Any = None) -> Any:
 
 
 def _normal_below(x: Any) -> Any:
-    return reuse(multiply, reuse(add, erf(x * ROOT_HALF), 1), 0.5)
+    return _share(erf(x * ROOT_HALF))
 
 
 @in_pieces
-def _gelu_slope(x: Any) -> Any:
+def _gelu_slope(x: Any, out: Any = None) -> Any:
     """``P(Z <= x) + x exp(-x**2 / 2) / sqrt(2 pi)``, the derivative of :func:`gelu`."""
-    return _gelu_steep(None, x, x * x, _normal_below(x))
-
-
-def _gelu_steep(y: Any, x: Any, square: Any, share: Any) -> Any:
-    bell = reuse(multiply, renew(exp, reuse(multiply, square, -0.5)), BELL)
-    return reuse(add, reuse(multiply, bell, x), share)
+    bell = reuse(multiply, renew(exp, reuse(multiply, x * x, -0.5)), BELL)
+    return reuse(add, _normal_below(x), reuse(multiply, bell, x), out)
 
 
 gelu_slope = primitive(
@@ -298,8 +268,8 @@ gelu_slope = primitive(
 )
 gelu = primitive(
     _gelu,
-    _by_output(gelu_slope, _gelu_steep),
-    needs="ya",
+    _times(gelu_slope),
+    needs="a",
     rule=("g * gelu_slope(a)",),
     gate="multiplies by P(Z <= a) + a times the bell",
     math="a P(Z <= a)",
@@ -318,40 +288,33 @@ def _gelu_tanh(x: Any, out: Any = None) -> Any:
         >>> round(gelu_tanh(mg.tensor(1.0)).item(), 4)
         0.8412
     """
-    return reuse(multiply, reuse(multiply, reuse(add, _bend(x), 1), 0.5), x, out)
+    return reuse(multiply, _share(_bend(x, x * x)), x, out)
 
 
-def _bend(x: Any) -> Any:
-    """``t = tanh(SCALE (x + CUBIC x**3))``."""
-    inner = reuse(add, reuse(multiply, x * x, CUBIC * SCALE), SCALE)
-    return renew(tanh, reuse(multiply, inner, x))
+def _bend(x: Any, square: Any) -> Any:
+    """``t = tanh(u)`` with u = SCALE (x + CUBIC x**3)."""
+    return renew(tanh, reuse(multiply, reuse(add, square * (CUBIC * SCALE), SCALE), x))
+
+
+def _share(t: Any) -> Any:
+    """``(1 + t) / 2``: how much of x reaches y."""
+    return reuse(multiply, reuse(add, t, 1), 0.5)
 
 
 @in_pieces
-def _gelu_tanh_slope(x: Any) -> Any:
+def _gelu_tanh_slope(x: Any, out: Any = None) -> Any:
     """``(1 + t) / 2 + x (1 - t**2) u' / 2`` with t = tanh(u), the derivative of :func:`gelu_tanh`."""
-    t = _bend(x)
-    steep = reuse(multiply, reuse(add, reuse(multiply, t * t, -1), 1), x)
-    steep = reuse(multiply, steep, _bend_slope(x))
-    return reuse(multiply, reuse(add, reuse(add, t, 1), steep), 0.5)
-
-
-def _bend_slope(x: Any) -> Any:
-    """``u' = SCALE (1 + 3 CUBIC x**2)``."""
-    return reuse(add, reuse(multiply, x * x, 3 * CUBIC * SCALE), SCALE)
+    square = x * x
+    t = _bend(x, square)
+    steep = reuse(multiply, 1 - t * t, x)
+    steep = reuse(multiply, steep, reuse(add, reuse(multiply, square, 1.5 * CUBIC * SCALE), 0.5 * SCALE))
+    return reuse(add, _share(t), steep, out)
 
 
 def _gelu_tanh_bend(g: Any, y: Any, a: Any) -> Any:
-    """With u'' = 6 SCALE CUBIC a: ``(1 - t**2) (u' + a (u'' / 2 - t u'**2))``."""
-    t, slope = _bend(a), _bend_slope(a)
+    """With u' = SCALE (1 + 3 CUBIC a**2) and u'' = 6 SCALE CUBIC a: ``(1 - t**2) (u' + a (u'' / 2 - t u'**2))``."""
+    t, slope = _bend(a, a * a), a * a * (3 * CUBIC * SCALE) + SCALE
     return g * (1 - t * t) * (slope + a * (a * (3 * SCALE * CUBIC) - t * slope * slope))
-
-
-def _gelu_tanh_steep(y: Any, x: Any, square: Any, share: Any) -> Any:
-    """``P + 2 y (1 - P) u'``, where P = (1 + t) / 2."""
-    steep = reuse(multiply, 1 - share, y)
-    steep = reuse(multiply, steep, reuse(add, reuse(multiply, square, 6 * CUBIC * SCALE), 2 * SCALE))
-    return reuse(add, steep, share)
 
 
 gelu_tanh_slope = primitive(
@@ -366,8 +329,8 @@ gelu_tanh_slope = primitive(
 )
 gelu_tanh = primitive(
     _gelu_tanh,
-    _by_output(gelu_tanh_slope, _gelu_tanh_steep),
-    needs="ya",
+    _times(gelu_tanh_slope),
+    needs="a",
     rule=("g * gelu_tanh_slope(a)",),
     gate="multiplies by its slope",
     math="a (1 + tanh(sqrt(2/pi) (a + 0.044715 a**3))) / 2",
@@ -400,10 +363,6 @@ def _silu_bend(g: Any, y: Any, a: Any) -> Any:
     return g * (s - s * s) * (2 + a * (1 - s - s))
 
 
-def _silu_steep(y: Any, x: Any, square: Any, share: Any) -> Any:
-    return reuse(add, reuse(multiply, 1 - share, y), share)
-
-
 silu_slope = primitive(
     _silu_slope,
     _silu_bend,
@@ -416,8 +375,8 @@ silu_slope = primitive(
 )
 silu: Operation = primitive(
     _silu,
-    _by_output(silu_slope, _silu_steep),
-    needs="ya",
+    _times(silu_slope),
+    needs="a",
     rule=("g * silu_slope(a)",),
     gate="multiplies by s + a s (1 - s)",
     math="a sigmoid(a)",

