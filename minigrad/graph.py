@@ -22,6 +22,7 @@ from minigrad import bits, blocks, naming
 from minigrad.errors import DtypeError, FreedGraphError, MinigradError, ShapeError
 from minigrad.halves import is_half
 from minigrad.masks import spare
+from minigrad.sums import sum_into
 from minigrad.threads import lock
 
 OFF, GRAD, ALL, TRACE, TRACE_OFF = range(5)
@@ -400,7 +401,9 @@ def fit(part: Any, node: Node, i: int) -> Any:
             )
         stretched = (extra + k for k, n in enumerate(shape) if n == 1)
         part = part.astype(np.float32) if is_half(part.dtype) else part
-        part = part.sum(axis=(*range(extra), *stretched)).reshape(shape)
+        axes = (*range(extra), *stretched)
+        part = sum_into(None, part, axes, False, None) if type(part) is np.ndarray else part.sum(axis=axes)
+        part = part.reshape(shape)
     if part.dtype.kind == "c" != parent.dtype.kind:
         raise DtypeError(
             f"{node.op.name} made complex numbers of a real tensor that requires a gradient, and gradients of complex tensors are not "

@@ -11,7 +11,7 @@ from minigrad.bits import clear
 from minigrad.compiler.own import assemble_into, less_one_into
 from minigrad.compiler.program import Instruction, Program, Ref
 from minigrad.ops.linalg import product
-from minigrad.ops.reduce import sum_into
+from minigrad.sums import sum_into
 
 
 # Each is called with ``(out, *operands, *params)``.

@@ -6,6 +6,7 @@ runs, and whoever changes one after it was recorded does not change a gradient.
 
 from __future__ import annotations
 
+import itertools
 import math
 import operator
 from collections.abc import Callable
@@ -206,33 +207,36 @@ def _accumulate(out: Any, where: Any, pattern: Pattern, values: Any) -> None:
 
 
 def _add_along(out: Any, where: Any, pattern: Pattern, values: Any) -> bool:
-    """:func:`_accumulate` along the last axis that ``pattern`` speaks of, if no position is named more than MOST times.
+    """:func:`_accumulate` along the last axis that ``pattern`` speaks of, if MOST passes do, none with a position twice.
 
-    A pass adds each position's first, second, ... value, in slices where both follow an even pace. Gradients of an image drawn twice
-    as large take 0.1 of the time of np.add.at, of one with a reflected border 0.2.
+    The gradient of an image with a reflected border, (16, 32, 32, 32), takes 0.2 of the time of np.add.at.
     """
     axis, n = len(pattern) - 1, out.shape[len(pattern) - 1]
     if pattern[-1] is not SLOT or pattern[:-1] != ALL_OF[:axis] or where.min() < -n or where.max() >= n:
         return False
     places = where % n
-    order = np.argsort(places, kind="stable")
-    counts = np.bincount(places, minlength=n)
-    if counts.max() > MOST:
-        return False
-    times = np.empty(len(places), np.intp)
-    times[order] = np.arange(len(places)) - np.repeat(np.cumsum(counts) - counts, counts)
-    for k in range(counts.max()):
-        source = np.flatnonzero(times == k)
+    turns = [0, *(np.flatnonzero(np.diff(places, 2)) + 2).tolist(), len(places)]
+    if len(turns) <= MOST + 1 and np.diff(places).all():  # a few straight runs: a border
+        passes = [np.arange(first, last) for first, last in itertools.pairwise(turns)]
+    else:  # what a position receives first, second, ...
+        counts = np.bincount(places, minlength=n)
+        if counts.max() > MOST:
+            return False
+        times, order = np.empty(len(places), np.intp), np.argsort(places, kind="stable")
+        times[order] = np.arange(len(places)) - np.repeat(np.cumsum(counts) - counts, counts)
+        passes = [np.flatnonzero(times == k) for k in range(counts.max())]
+    for source in passes:
         out[*pattern[:-1], _evenly(places[source])] += values[*pattern[:-1], _evenly(source)]
     return True
 
 
 def _evenly(places: Any) -> Any:
     """Places as a slice, if each is as far from the one before."""
-    first, *steps = int(places[0]), *np.unique(np.diff(places)).tolist()
-    if len(steps) != 1 or steps[0] < 0:
+    steps = np.unique(np.diff(places)).tolist() or [1]
+    if len(steps) > 1:
         return places
-    return slice(first, int(places[-1]) + 1, steps[0])
+    end = int(places[-1]) + steps[0]
+    return slice(int(places[0]), end if end >= 0 else None, steps[0])
 
 
 place: Callable[..., Any] = primitive(
