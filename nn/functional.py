@@ -399,7 +399,7 @@ def flatten(input: Any, start_dim: int = 0, end_dim: int = -1) -> Any:
 @hyperparameters
 def leaky_relu(input: Any, negative_slope: float = 0.01, inplace: bool = False) -> Any:
     """``y = x if x > 0, else slope * x`` (notes 001; there with slope 0.1). Kink: at 0 the gradient is the slope."""
-    return ops.where(input > 0, input, negative_slope * input)
+    return fused.leaky_relu(input, negative_slope)
 
 
 def prelu(input: Any, weight: Any) -> Any:
@@ -435,13 +435,13 @@ def threshold(input: Any, threshold: float, value: float, inplace: bool = False)
 @hyperparameters
 def elu(input: Any, alpha: float = 1.0, inplace: bool = False) -> Any:
     """``y = x if x > 0, else alpha (exp(x) - 1)``: Clevert et al. 2016."""
-    return ops.where(input > 0, input, alpha * ops.expm1(ops.clip(input, None, 0)))
+    return fused.elu(input, alpha)
 
 
 @hyperparameters
 def celu(input: Any, alpha: float = 1.0, inplace: bool = False) -> Any:
     """``y = x if x > 0, else alpha (exp(x / alpha) - 1)``, whose slope is continuous at 0 for every alpha."""
-    return ops.where(input > 0, input, alpha * ops.expm1(ops.clip(input, None, 0) / alpha))
+    return fused.elu(input, alpha, 1 / alpha)
 
 
 @hyperparameters

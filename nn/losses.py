@@ -294,8 +294,8 @@ def huber_loss(input: Any, target: Any, reduction: str = "mean", delta: float = 
         raise ValueError(f"huber_loss: delta={delta}: expected a positive number")
     input, target = _pair("huber_loss", input, target)
     d = input - target
-    size = ops.abs(d)
-    loss = ops.where(size < delta, 0.5 * d * d, delta * (size - 0.5 * delta))
+    near = ops.clip(d, -delta, delta)
+    loss = near * (d - 0.5 * near)
     return _elementwise("huber_loss", loss, input, weight, reduction, plain_mean=True)
 
 
@@ -316,8 +316,8 @@ def smooth_l1_loss(input: Any, target: Any, *, reduction: str = "mean", beta: fl
         raise ValueError(f"smooth_l1_loss: beta={beta}: expected 0 (which is l1_loss) or more")
     input, target = _pair("smooth_l1_loss", input, target)
     d = input - target
-    size = ops.abs(d)
-    loss = size if beta == 0 else ops.where(size < beta, 0.5 * d * d / beta, size - 0.5 * beta)
+    near = ops.clip(d, -beta, beta)
+    loss = ops.abs(d) if beta == 0 else near * (d - 0.5 * near) / beta
     return _reduce(loss, reduction, "smooth_l1_loss")
 
 

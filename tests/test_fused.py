@@ -43,6 +43,12 @@ PAIRS: dict[str, tuple[Any, Any, list[Any]]] = {
         fused.gelu_tanh, lambda x: 0.5 * x * (1 + ops.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x * x * x))), [numbers(4, 5)]
     ),
     "silu": (fused.silu, lambda x: x * ops.sigmoid(x), [numbers(4, 5)]),
+    "leaky_relu": (
+        lambda x: fused.leaky_relu(x * x - 0.3, 0.1), lambda x: ops.where(x * x > 0.3, x * x - 0.3, 0.1 * (x * x - 0.3)), [numbers(4, 5)]
+    ),
+    "elu": (
+        lambda x: fused.elu(x, 1.5, 0.5), lambda x: ops.where(x > 0, x, 1.5 * ops.expm1(0.5 * ops.clip(x, None, 0))), [numbers(4, 5)]
+    ),
     "softmax": (ops.softmax, lambda x: ops.exp(x) / ops.sum(ops.exp(x), -1, True), [numbers(4, 5)]),
 }  # fmt: skip
 TOLERANCE = {"float64": 1e-12, "float32": 2e-5, "float16": 3e-2}

@@ -646,6 +646,8 @@ TORCH: dict[str, str] = {
     "gelu": "torch.nn.functional.gelu(a)",
     "gelu_tanh": "torch.nn.functional.gelu(a, approximate='tanh')",
     "silu": "torch.nn.functional.silu(a)",
+    "leaky_relu": "torch.nn.functional.leaky_relu(a)",
+    "elu": "torch.nn.functional.elu(a)",
     "logsumexp": "torch.logsumexp(a, tuple(range(a.ndim)) if axis is None else axis, keepdim=keepdims)",
     "softmax": "torch.softmax(a / temperature, axis)",
     "log_softmax": "torch.log_softmax(a / temperature, axis)",

@@ -63,7 +63,18 @@ CROSS_ENTROPY: Op = TABLE["softmax_cross_entropy"]
 FORMULAS: dict[Op, Formula] = {
     **{
         getattr(fused, name).op: getattr(fused, name).op.forward
-        for name in ("gelu", "gelu_slope", "gelu_tanh", "gelu_tanh_slope", "silu", "silu_slope", "layer_norm", "rms_norm")
+        for name in (
+            "elu",
+            "gelu",
+            "gelu_slope",
+            "gelu_tanh",
+            "gelu_tanh_slope",
+            "layer_norm",
+            "leaky_relu",
+            "rms_norm",
+            "silu",
+            "silu_slope",
+        )
     },
     SOFT[0]: _softmax,
     SOFT[1]: _log_softmax,

@@ -42,8 +42,8 @@ def _where(condition: Any, x: Any, y: Any) -> Any:
 where: Operation = primitive(
     _where,
     None,
-    lambda g, y, c, a, b: where(c, g, 0),  # mutate: equivalent [constant] because the mask clears what is not taken
-    lambda g, y, c, a, b: where(c, 0, g),  # mutate: equivalent [constant] because the mask clears what is not taken
+    lambda g, y, c, a, b: where(c, g, 0),
+    lambda g, y, c, a, b: where(c, 0, g),
     needs="a",
     gate="gradient router",
     math="a where c, else b",

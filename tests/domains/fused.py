@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from tests.domains.base import Case, Domain, Operand
+from tests.domains.elementwise import OFF_ZERO
 
 ANY, POSITIVE = Operand(), Operand(0.5, 2.0)
 CLASSES = Operand(make=lambda rng, shape: rng.integers(0, 4, shape), differentiable=False)
@@ -47,5 +48,7 @@ DOMAINS: dict[str, Domain] = {
         (ROWS, POSITIVE),
         tuple(Case((x, w), {"eps": 0.1}) for x in ((3,), (2, 3), (2, 2, 4), (0, 3)) for w in ((x[-1],), None)),
     ),
+    "leaky_relu": Domain((OFF_ZERO,)),
+    "elu": Domain((OFF_ZERO,)),
     **{name: Domain((ANY,)) for name in ("gelu", "gelu_slope", "gelu_tanh", "gelu_tanh_slope", "silu", "silu_slope")},
 }
