@@ -27,7 +27,8 @@ def spare(part: Any, node: Node, i: int, saved: Any, masks: dict[Node, Any], sum
     elementwise ops, those that move elements, and reductions along axes, as long as every use of a value agrees. A gradient that is
     zero as a number is left alone: at x = 0, ``sqrt(x)**2`` has upstream 0 and local gradient inf, and the honest answer is NaN, not 0.
     """
-    op, parent = node.op, node.parents[i]
+    op = node.op
+    parent: Any = node.parents[i]
     mask = reach(masks[node], node, i) if node in masks else None
     cleared = mask is None and op.exact  # a rule of ours gives nothing to what its own gate did not take
     if op.mask is not None:

@@ -59,7 +59,7 @@ def _only(axis: Axis, ndim: int) -> int | None:
 
 
 def _is_short(x: Any, axis: int) -> bool:
-    return 1 < x.shape[axis] < FEW and math.prod(x.shape[axis + 1 :]) < NARROW
+    return bool(1 < x.shape[axis] < FEW and math.prod(x.shape[axis + 1 :]) < NARROW)
 
 
 def _combined(ufunc: Any, x: Any, axis: int, keepdims: bool, out: Any = None) -> Any:

@@ -66,7 +66,7 @@ def _tiled(out: Ints, kernel: Ints, stride: Ints, padding: Pairs, dilation: Ints
 
 def _cut(x: Any, out: Ints, kernel: Ints, groups: int) -> Any:
     """The tiles of (N, C, ...) as rows: (groups, N * out, C/groups * kernel)."""
-    N, C, n = *x.shape[:2], len(out)
+    (N, C), n = x.shape[:2], len(out)
     x = x[..., *(slice(m * k) for m, k in zip(out, kernel))]
     x = x.reshape(N, groups, C // groups, *itertools.chain(*zip(out, kernel)))
     order = (1, 0, *range(3, 3 + 2 * n, 2), 2, *range(4, 4 + 2 * n, 2))
