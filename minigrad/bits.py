@@ -32,9 +32,9 @@ def where(condition: Any, x: Any, y: Any) -> Any:
             return clear(x, condition)
         if _is_zero(x) and _is_large(y, 2048):
             return clear(y, ~condition)
-        floats = x if type(x) is np.ndarray else y
-        if condition.size >= LEAST and _is_large(floats, 0) and _fits(x, floats.dtype) and _fits(y, floats.dtype):
-            return choose(condition, np.asarray(x, floats.dtype), np.asarray(y, floats.dtype))
+        if is_faster(condition, x, y):
+            dtype = x.dtype if type(x) is np.ndarray else y.dtype
+            return choose(condition, np.asarray(x, dtype), np.asarray(y, dtype))
     return np.where(condition, x, y)
 
 
@@ -44,14 +44,28 @@ def clear(x: Any, keep: Any, out: Any = None) -> Any:
     return np.multiply(x.view(bits), keep, out=None if out is None else out.view(bits)).view(x.dtype)
 
 
-def choose(condition: Any, x: Any, y: Any) -> Any:
-    """``x`` where ``condition``, else ``y``: two arrays of one float dtype: the bits of y, and what x's differ by times 1 or 0."""
+def choose(condition: Any, x: Any, y: Any, out: Any = None) -> Any:
+    """``x`` where ``condition``, else ``y``: two arrays of one float dtype: the bits of y, and what x's differ by times 1 or 0.
+
+    ``out`` may be the memory of one of the two.
+    """
+    if out is not None and np.may_share_memory(out, y):
+        condition, x, y = ~condition, y, x
     bits = INTEGERS[x.dtype]
     a, b = x.view(bits), y.view(bits)
-    change = np.bitwise_xor(a, b)
-    whole = change if change.shape == np.broadcast_shapes(change.shape, condition.shape) else None
-    change = np.multiply(change, condition, out=whole)
+    shape = np.broadcast_shapes(condition.shape, x.shape, y.shape)
+    change = out.view(bits) if out is not None else np.empty(shape, bits)
+    np.bitwise_xor(a, b, out=change)
+    np.multiply(change, condition, out=change)
     return np.bitwise_xor(change, b, out=change).view(x.dtype)
+
+
+def is_faster(condition: Any, x: Any, y: Any) -> bool:
+    """Whether :func:`choose` takes these, once both are arrays, and takes less time than ``np.where``."""
+    if type(condition) is not np.ndarray or condition.dtype != bool or condition.size < LEAST:
+        return False
+    floats = x if type(x) is np.ndarray else y
+    return _is_large(floats, 0) and _fits(x, floats.dtype) and _fits(y, floats.dtype)
 
 
 def _is_zero(x: Any) -> bool:

@@ -322,7 +322,7 @@ def pull_back(
                         grads[parent] = blocks.add_result(before, rule, *args, out=before if parent in sums else None)
                         sums.add(parent)  # mutate: equivalent [call, statement] because it only saves memory
                         continue
-                    part = blocks.piecewise(rule, *args)
+                    part = blocks.piecewise(rule, *args, dtype=g.dtype if g.shape == node.shape else None)
                 elif op.adds is not None and parent in sums and not branching and watch is None:
                     op.adds(before, *args)
                     continue

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.bits import clear
+from minigrad.bits import choose, clear, is_faster
 from minigrad.compiler.own import assemble_into, less_one_into
 from minigrad.compiler.program import Instruction, Program, Ref
 from minigrad.ops.linalg import product
@@ -69,6 +69,8 @@ def _where_into(out: Any, c: Any, a: Any, b: Any) -> Any:
             if (x := a if c.flat[0] else b) is not out:
                 np.copyto(out, x)
             return out
+    if is_faster(c, a, b):
+        return choose(c, np.asarray(a, out.dtype), np.asarray(b, out.dtype), out)
     chosen = np.not_equal(c, 0)
     if isinstance(a, np.ndarray) and np.may_share_memory(out, a):
         np.copyto(out, b, where=~chosen)

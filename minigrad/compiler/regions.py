@@ -220,9 +220,7 @@ def run_blocks(
     n = -(-rows // step)
     found: list[tuple[Any, ...]] = [()] * n
     idle = deque(scratch)
-    turns = [threading.Lock() for _ in range(n + 1)] if in_turn else []
-    for turn in turns[1:]:
-        turn.acquire()
+    turns = [threading.Semaphore(k == 0) for k in range(n + 1)] if in_turn else []
 
     def work(numbers: Iterator[int]) -> None:
         mine = idle.pop()
@@ -233,8 +231,7 @@ def run_blocks(
                     found[k] = block(i, j, k, mine.of(j - i), turns, *arrays)
         except BaseException:
             for turn in turns:  # nobody must wait for a block that failed
-                if turn.locked():
-                    turn.release()
+                turn.release()
             raise
 
     share(work, n, most=len(scratch))
