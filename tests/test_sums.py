@@ -35,9 +35,11 @@ def test_sums(dtype: str, shape: tuple[int, ...], axis: Any, keepdims: bool) -> 
 @pytest.mark.parametrize("shape", [(9, 2), (9, 7), (4, 3, 8, 5)])
 def test_few_slices_are_added_in_numpys_order(shape: tuple[int, ...]) -> None:
     x = np.random.default_rng(0).normal(size=shape).astype("float32")
+    x[:2] = -0.0
     for axis in range(len(shape)):
         if shape[axis] < sums.FEW:
             assert sums.sum_into(None, x, axis, False, None).tobytes() == np.add.reduce(x, axis).tobytes()
+            assert sums.sum_into(None, x, (axis,), True, None).tobytes() == np.add.reduce(x, (axis,), keepdims=True).tobytes()
 
 
 @pytest.mark.parametrize("keepdims", [False, True])

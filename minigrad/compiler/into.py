@@ -10,6 +10,7 @@ import numpy as np
 from minigrad.bits import choose, clear, is_faster
 from minigrad.compiler.own import assemble_into, less_one_into
 from minigrad.compiler.program import Instruction, Program, Ref
+from minigrad.ops.elementwise import is_whole_power, whole_power
 from minigrad.ops.linalg import product
 from minigrad.sums import sum_into
 
@@ -81,6 +82,8 @@ def _where_into(out: Any, c: Any, a: Any, b: Any) -> Any:
 
 
 def _power_into(out: Any, a: Any, b: Any) -> Any:
+    if is_whole_power(a, b):
+        return whole_power(a, b, out)
     quick = QUICK_POWERS.get(b) if type(b) in (int, float) else None
     return np.power(a, b, out) if quick is None else quick(a, out)
 
