@@ -423,7 +423,7 @@ def relu6(input: Any, inplace: bool = False) -> Any:
 @hyperparameters
 def hardtanh(input: Any, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False) -> Any:
     """``y = min(max(x, low), high)``. Kinks: the gradient is 0 at both, as PyTorch's (not its clamp's)."""
-    return ops.where(input <= min_val, min_val, ops.where(input >= max_val, max_val, input))
+    return fused.hardtanh(input, min_val, max_val)
 
 
 @hyperparameters

@@ -43,6 +43,9 @@ PAIRS: dict[str, tuple[Any, Any, list[Any]]] = {
         fused.gelu_tanh, lambda x: 0.5 * x * (1 + ops.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x * x * x))), [numbers(4, 5)]
     ),
     "silu": (fused.silu, lambda x: x * ops.sigmoid(x), [numbers(4, 5)]),
+    "hardtanh": (
+        lambda x: fused.hardtanh(x * x, 0.1, 0.7), lambda x: ops.where(x * x > 0.7, 0.7, ops.where(x * x < 0.1, 0.1, x * x)), [numbers(4, 5)]
+    ),
     "leaky_relu": (
         lambda x: fused.leaky_relu(x * x - 0.3, 0.1), lambda x: ops.where(x * x > 0.3, x * x - 0.3, 0.1 * (x * x - 0.3)), [numbers(4, 5)]
     ),

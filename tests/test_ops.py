@@ -648,6 +648,7 @@ TORCH: dict[str, str] = {
     "silu": "torch.nn.functional.silu(a)",
     "leaky_relu": "torch.nn.functional.leaky_relu(a)",
     "elu": "torch.nn.functional.elu(a)",
+    "hardtanh": "torch.nn.functional.hardtanh(a)",
     "logsumexp": "torch.logsumexp(a, tuple(range(a.ndim)) if axis is None else axis, keepdim=keepdims)",
     "softmax": "torch.softmax(a / temperature, axis)",
     "log_softmax": "torch.log_softmax(a / temperature, axis)",

@@ -69,6 +69,7 @@ FORMULAS: dict[Op, Formula] = {
             "gelu_slope",
             "gelu_tanh",
             "gelu_tanh_slope",
+            "hardtanh",
             "layer_norm",
             "leaky_relu",
             "rms_norm",

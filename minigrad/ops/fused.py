@@ -14,7 +14,7 @@ import numpy as np
 from minigrad import backend
 from minigrad.blocks import in_pieces, in_rows, renew, reuse, told, write
 from minigrad.graph import passes
-from minigrad.ops.elementwise import add, erf, exp, expm1, log, minimum, multiply, sigmoid, sqrt, subtract, tanh, where
+from minigrad.ops.elementwise import add, erf, exp, expm1, log, maximum, minimum, multiply, sigmoid, sqrt, subtract, tanh, where
 from minigrad.ops.index import one_hot
 from minigrad.ops.linalg import matmul, product
 from minigrad.ops.reduce import _shift, row_dot, softmax, sum
@@ -437,5 +437,30 @@ elu = primitive(
     math="a where a > 0, else alpha (exp(rate a) - 1)",
     kink="alpha rate at 0",
     name="elu",
+    elementwise=True,
+)
+
+
+def _hardtanh(x: Any, low: float = -1.0, high: float = 1.0) -> Any:
+    """``y = min(max(x, low), high)``.
+
+    Example:
+        >>> import minigrad as mg
+        >>> from minigrad.ops.fused import hardtanh
+        >>> hardtanh(mg.tensor([-2.0, 0.5, 3.0])).tolist()
+        [-1.0, 0.5, 1.0]
+    """
+    return minimum(maximum(x, low), high)
+
+
+hardtanh = primitive(
+    _hardtanh,
+    lambda g, y, a, low=-1.0, high=1.0: where(a <= low, 0, where(a >= high, 0, g)),
+    needs="a",
+    rule=("g where low < a < high, else 0",),
+    gate="gradient router",
+    math="min(max(a, low), high)",
+    kink="0 at both ends, as PyTorch's hardtanh",
+    name="hardtanh",
     elementwise=True,
 )

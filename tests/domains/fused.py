@@ -10,6 +10,7 @@ from tests.domains.base import Case, Domain, Operand
 from tests.domains.elementwise import OFF_ZERO
 
 ANY, POSITIVE = Operand(), Operand(0.5, 2.0)
+AROUND_ONE = Operand(make=lambda rng, shape: rng.choice([-1.7, -0.6, -0.3, 0.2, 0.5, 1.6], shape) + rng.uniform(-0.2, 0.2, shape))
 CLASSES = Operand(make=lambda rng, shape: rng.integers(0, 4, shape), differentiable=False)
 
 
@@ -50,5 +51,6 @@ DOMAINS: dict[str, Domain] = {
     ),
     "leaky_relu": Domain((OFF_ZERO,)),
     "elu": Domain((OFF_ZERO,)),
+    "hardtanh": Domain((AROUND_ONE,)),
     **{name: Domain((ANY,)) for name in ("gelu", "gelu_slope", "gelu_tanh", "gelu_tanh_slope", "silu", "silu_slope")},
 }
