@@ -807,10 +807,10 @@ def test_pull_back_returns_leaves_and_targets_and_shows_every_contribution():
 def test_from_a_block_on_a_rule_runs_in_pieces(monkeypatch):
     calls = []
     monkeypatch.setattr(blocks, "BLOCK", KEEP + 44)
-    monkeypatch.setattr(blocks, "piecewise", lambda rule, g, *args: calls.append(g.size) or rule(g, *args))
+    monkeypatch.setattr(blocks, "piecewise", lambda rule, g, *args, dtype: calls.append((g.size, dtype)) or rule(g, *args))
     for n in (KEEP + 43, KEEP + 44):
         mg.sin(leaf(np.ones(n))).backward(np.ones(n))
-    assert calls == [KEEP + 44]
+    assert calls == [(KEEP + 44, np.float64)]
 
 
 @pytest.mark.parametrize("n", [KEEP + 44, (KEEP + 44) * blocks.SINGLE + 1])

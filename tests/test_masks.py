@@ -131,6 +131,15 @@ def test_one_where_inside_another(swap: bool) -> None:
     assert x.grad.tolist() == [0.5, 0, 0, 0]  # type: ignore[union-attr]
 
 
+def test_what_either_of_two_uses_took_counts() -> None:
+    x = mg.tensor([1.0, 4.0, 9.0, 0.0], requires_grad=True)
+    root = mg.sqrt(x)
+    first, second = np.array([True, True, False, False]), np.array([False, True, True, False])
+    (mg.where(first, root, 0).sum() + mg.where(second, root * 2, 0).sum()).backward()
+    assert x.grad is not None
+    np.testing.assert_allclose(x.grad.numpy(), [0.5, 0.75, 1 / 3, 0])
+
+
 def test_an_operand_that_is_broadcast_counts_once_for_all_its_copies() -> None:
     x, n = mg.tensor([[3.0, 5.0]]), mg.tensor([[4.0], [0.0]], requires_grad=True)
     with np.errstate(all="ignore"):

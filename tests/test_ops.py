@@ -22,6 +22,7 @@ from hypothesis import strategies as st
 import minigrad as mg
 import minigrad.ops
 from minigrad.graph import Absent, Node, ancestors
+from minigrad.ops import fused
 from minigrad.primitive import TABLE
 from minigrad.tensor import wrap
 from minigrad.testing import check_grads, strategies
@@ -521,6 +522,9 @@ F = Callable[..., Any]
 KINKS: list[tuple[str, F, list[Any], list[Any], str]] = [
     # what, function, where, gradients, the same in PyTorch ("" where PyTorch gives something else, or has no such function)
     ("relu", mg.relu, [[-1.0, 0.0, 1.0]], [[0, 0, 1]], "torch.relu(a)"),
+    ("leaky_relu", lambda a: fused.leaky_relu(a, 0.5), [[-1.0, 0.0, 1.0]], [[0.5, 0.5, 1]], "torch.nn.functional.leaky_relu(a, 0.5)"),
+    ("elu", lambda a: fused.elu(a, 3.0), [[0.0, 1.0]], [[3, 1]], "torch.nn.functional.elu(a, 3.0)"),
+    ("hardtanh", fused.hardtanh, [[-1.0, 0.5, 1.0, 2.0]], [[0, 1, 0, 0]], "torch.nn.functional.hardtanh(a)"),
     ("abs", mg.abs, [[-2.0, 0.0, 2.0]], [[-1, 0, 1]], "torch.abs(a)"),
     ("sign", mg.sign, [[-2.0, 0.0]], [[0, 0]], "torch.sign(a)"),
     ("floor", mg.floor, [[1.0, 1.5]], [[0, 0]], "torch.floor(a)"),

@@ -10,7 +10,9 @@ from tests.domains.base import Case, Domain, Operand
 from tests.domains.elementwise import OFF_ZERO
 
 ANY, POSITIVE = Operand(), Operand(0.5, 2.0)
-AROUND_ONE = Operand(make=lambda rng, shape: rng.choice([-1.7, -0.6, -0.3, 0.2, 0.5, 1.6], shape) + rng.uniform(-0.2, 0.2, shape))
+AROUND_ONE = Operand(
+    make=lambda rng, shape: rng.choice([-1.7, -0.6, -0.3, 0.2, 0.5, 1.6], shape) + rng.uniform(-0.2, 0.2, shape)
+)
 CLASSES = Operand(make=lambda rng, shape: rng.integers(0, 4, shape), differentiable=False)
 
 
