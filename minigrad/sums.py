@@ -19,6 +19,8 @@ of 64 on, with errors at most twice those of its pairwise sums."""
 FEW = 8
 """Fewer slices than this are combined one by one, in NumPy's order: a sum of (65536, 2) takes 0.04 of the time, of (65536, 4) 0.1, of
 (64, 128, 2, 8) along the third axis 0.2."""
+SMALL = 512
+"""Elements of the smallest array for which that is worth more calls."""
 NARROW = 64
 """Elements behind the axis from which on NumPy's own rows are long enough."""
 TURNED = 32
@@ -30,11 +32,12 @@ def sum_into(out: Any, x: Any, axis: Axis, keepdims: bool, dtype: Any) -> Any:
 
     How it is added up depends on the row alone, so that some rows by themselves have the same sums; with a tuple of axes, as NumPy does.
     """
-    k = _only(axis, x.ndim)
-    if k is not None and dtype is None and x.dtype in VECTORS:
-        if _is_short(x, k):
-            return _combined(np.add, x, k, keepdims, out)
-        if k == x.ndim - 1 and axis in (k, -1) and x.shape[k] <= LONG and x.strides[k] == x.itemsize:
+    if dtype is None and (k := _only(axis, x.ndim)) >= 0 and x.dtype in VECTORS:
+        n = x.shape[k]
+        if 1 < n < FEW:
+            if x.size >= SMALL and _is_inner(x, k):
+                return _combined(np.add, x, k, keepdims, out)
+        elif k == x.ndim - 1 and n <= LONG and type(axis) is int and x.strides[k] == x.itemsize:
             out = _kept(x, k) if out is None and keepdims else out
             total = np.einsum("...i->...", x, out=out if out is None or not keepdims else out[..., 0])
             return total if out is None else out
@@ -43,13 +46,14 @@ def sum_into(out: Any, x: Any, axis: Axis, keepdims: bool, dtype: Any) -> Any:
 
 def extreme(ufunc: Any, x: Any, axis: Axis, keepdims: bool) -> Any:
     """``np.maximum`` or ``np.minimum`` of an array along ``axis``."""
-    k = _only(axis, x.ndim)
-    if k is not None and _is_short(x, k):
-        return _combined(ufunc, x, k, keepdims)
-    if k == x.ndim - 1 and k and 0 < x.shape[k] <= TURNED:
-        out = _kept(x, k) if keepdims else np.empty(x.shape[:-1], x.dtype)
-        ufunc.reduce(np.ascontiguousarray(x.reshape(-1, x.shape[k]).T), axis=0, out=out.reshape(-1))
-        return out
+    if x.size >= SMALL and (k := _only(axis, x.ndim)) >= 0:
+        n = x.shape[k]
+        if 1 < n < FEW and _is_inner(x, k):
+            return _combined(ufunc, x, k, keepdims)
+        if k == x.ndim - 1 and 0 < n <= TURNED:
+            out = _kept(x, k) if keepdims else np.empty(x.shape[:-1], x.dtype)
+            ufunc.reduce(np.ascontiguousarray(x.reshape(-1, n).T), axis=0, out=out.reshape(-1))
+            return out
     return ufunc.reduce(x, axis=axis, keepdims=keepdims)
 
 
@@ -58,15 +62,15 @@ def _kept(x: Any, axis: int) -> Any:
     return np.empty((*x.shape[:axis], 1, *x.shape[axis + 1 :]), x.dtype)
 
 
-def _only(axis: Axis, ndim: int) -> int | None:
-    """The axis, if it is one of several."""
-    if isinstance(axis, tuple):
-        axis = axis[0] if len(axis) == 1 else None
-    return None if axis is None or ndim < 2 or not -ndim <= axis < ndim else axis % ndim
+def _only(axis: Axis, ndim: int) -> int:
+    """The axis, if it is one of several, else -1."""
+    if type(axis) is tuple and len(axis) == 1:
+        axis = axis[0]
+    return axis % ndim if type(axis) is int and ndim > 1 and -ndim <= axis < ndim else -1
 
 
-def _is_short(x: Any, axis: int) -> bool:
-    return bool(1 < x.shape[axis] < FEW and math.prod(x.shape[axis + 1 :]) < NARROW)
+def _is_inner(x: Any, axis: int) -> bool:
+    return math.prod(x.shape[axis + 1 :]) < NARROW
 
 
 def _combined(ufunc: Any, x: Any, axis: int, keepdims: bool, out: Any = None) -> Any:
