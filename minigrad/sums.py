@@ -70,7 +70,7 @@ def _only(axis: Axis, ndim: int) -> int:
 
 
 def _is_inner(x: Any, axis: int) -> bool:
-    return math.prod(x.shape[axis + 1 :]) < NARROW
+    return bool(math.prod(x.shape[axis + 1 :]) < NARROW)
 
 
 def _combined(ufunc: Any, x: Any, axis: int, keepdims: bool, out: Any = None) -> Any:
