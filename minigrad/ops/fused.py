@@ -385,7 +385,7 @@ silu: Operation = primitive(
 )
 
 
-# ---- activations in two pieces: 0.3 of the time of where() and what it chooses from, each an operation, at (1024, 1024) ----------
+# ---- activations in pieces: 0.4 of the time of where() and what it chooses from, each an operation, at (1024, 1024) --------------
 
 
 def _leaky_relu(x: Any, slope: float = 0.01) -> Any:
