@@ -27,15 +27,23 @@ def where(condition: Any, x: Any, y: Any) -> Any:
         >>> where(np.arange(10_000) < 2, np.float32(1) / np.arange(1, 10_001, dtype=np.float32), -1.0)[:4].tolist()
         [1.0, 0.5, -1.0, -1.0]
     """
-    if type(condition) is np.ndarray and condition.dtype == bool:
-        if _is_zero(y) and _is_large(x, 2048):
-            return clear(x, condition)
-        if _is_zero(x) and _is_large(y, 2048):
-            return clear(y, ~condition)
-        if is_faster(condition, x, y):
-            dtype = x.dtype if type(x) is np.ndarray else y.dtype
-            return choose(condition, np.asarray(x, dtype), np.asarray(y, dtype))
-    return np.where(condition, x, y)
+    found = by_bits(condition, x, y)
+    return np.where(condition, x, y) if found is None else found
+
+
+def by_bits(condition: Any, x: Any, y: Any, out: Any = None) -> Any:
+    """What :func:`where` gives, in the memory of ``out`` if it is not None; None where NumPy is faster or the dtypes do not fit."""
+    if type(condition) is not np.ndarray or condition.dtype != bool:
+        return None
+    least = 2048 if out is None else 0  # into an array NumPy takes two calls
+    if _is_zero(y) and _is_large(x, least):
+        return clear(x, condition, out)
+    if _is_zero(x) and _is_large(y, least):
+        return clear(y, ~condition, out)
+    floats = x if type(x) is np.ndarray else y
+    if condition.size < LEAST or not _is_large(floats, 0) or not _fits(x, floats.dtype) or not _fits(y, floats.dtype):
+        return None
+    return choose(condition, np.asarray(x, floats.dtype), np.asarray(y, floats.dtype), out)
 
 
 def clear(x: Any, keep: Any, out: Any = None) -> Any:
@@ -58,14 +66,6 @@ def choose(condition: Any, x: Any, y: Any, out: Any = None) -> Any:
     np.bitwise_xor(a, b, out=change)
     np.multiply(change, condition, out=change)
     return np.bitwise_xor(change, b, out=change).view(x.dtype)
-
-
-def is_faster(condition: Any, x: Any, y: Any) -> bool:
-    """Whether :func:`choose` takes these, once both are arrays, and takes less time than ``np.where``."""
-    if type(condition) is not np.ndarray or condition.dtype != bool or condition.size < LEAST:
-        return False
-    floats = x if type(x) is np.ndarray else y
-    return _is_large(floats, 0) and _fits(x, floats.dtype) and _fits(y, floats.dtype)
 
 
 def _is_zero(x: Any) -> bool:

@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.bits import choose, clear, is_faster
+from minigrad.bits import by_bits
 from minigrad.compiler.own import assemble_into, less_one_into
 from minigrad.compiler.program import Instruction, Program, Ref
+from minigrad.ops import special
 from minigrad.ops.elementwise import is_whole_power, whole_power
 from minigrad.ops.linalg import product
 from minigrad.sums import sum_into
@@ -43,7 +44,7 @@ def _copy_into(out: Any, x: Any, *_: Any) -> Any:
 
 
 def _relu_into(out: Any, x: Any) -> Any:
-    return np.maximum(x, 0, out=out)
+    return special.relu(x, out)
 
 
 def _row_dot_into(out: Any, x: Any, y: Any) -> Any:
@@ -52,8 +53,7 @@ def _row_dot_into(out: Any, x: Any, y: Any) -> Any:
 
 
 def _sigmoid_into(out: Any, x: Any) -> Any:
-    np.exp(np.negative(x, out), out)
-    return np.reciprocal(np.add(out, 1, out), out)
+    return special._logistic(x, out)
 
 
 def _where_into(out: Any, c: Any, a: Any, b: Any) -> Any:
@@ -61,17 +61,12 @@ def _where_into(out: Any, c: Any, a: Any, b: Any) -> Any:
     altogether), and where it is small, quickly seen: with this, and without following masks twice, a masked softmax of
     (8, 4, 64, 64) takes, forward and backward, 0.4 of the time.
     """
-    if type(c) is np.ndarray and c.dtype == bool:
-        if type(b) is int and b == 0 and c.shape == np.shape(a) == out.shape:
-            return clear(a, c, out)
-        if type(a) is int and a == 0 and c.shape == np.shape(b) == out.shape:
-            return clear(b, ~c, out)
-        if 0 < 8 * c.size <= out.size and (not c.any() or c.all()):
-            if (x := a if c.flat[0] else b) is not out:
-                np.copyto(out, x)
-            return out
-    if is_faster(c, a, b):
-        return choose(c, np.asarray(a, out.dtype), np.asarray(b, out.dtype), out)
+    if type(c) is np.ndarray and c.dtype == bool and 0 < 8 * c.size <= out.size and (not c.any() or c.all()):
+        if (x := a if c.flat[0] else b) is not out:
+            np.copyto(out, x)
+        return out
+    if by_bits(c, a, b, out) is not None:
+        return out
     chosen = np.not_equal(c, 0)
     if isinstance(a, np.ndarray) and np.may_share_memory(out, a):
         np.copyto(out, b, where=~chosen)

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from minigrad.compiler.program import CONSTANT, Instruction, Program, Write
+from minigrad.ops.fused import take_one
 from minigrad.primitive import TABLE, Op
 
 Box = tuple[tuple[int, int], ...]
@@ -50,9 +51,7 @@ def less_one_into(out: Any, p: Any, index: Any) -> Any:
     """``p - one_hot(index)``; ``out`` may be p, or have its memory."""
     if out is not p:
         np.copyto(out, p)
-    flat = out.reshape(-1, out.shape[-1])
-    flat[np.arange(len(flat)), index.reshape(-1)] -= 1
-    return out
+    return take_one(out, index)
 
 
 def _less_one(p: Any, index: Any) -> Any:

@@ -94,13 +94,17 @@ def _softmax_cross_entropy(x: Any, index: Any) -> Any:
     return _losses(x.reshape(rows, x.shape[-1]), index.reshape(rows, 1)).reshape(x.shape[:-1])
 
 
-def _less_one(p: Any, index: Any) -> Any:
-    """``p - one_hot(index)``; on an array, which is nobody else's, in place."""
-    if type(p) is not np.ndarray or not p.flags.c_contiguous:
-        return p - one_hot(index, p.shape[-1], p.dtype)
+def take_one(p: Any, index: Any) -> Any:
+    """``p - one_hot(index)`` in the memory of ``p``, a contiguous array."""
     flat = p.reshape(-1, p.shape[-1])
     flat[np.arange(len(flat)), index.reshape(-1)] -= 1
     return p
+
+
+def _less_one(p: Any, index: Any) -> Any:
+    """``p - one_hot(index)``; on an array, which is nobody else's, in place."""
+    in_place = type(p) is np.ndarray and p.flags.c_contiguous
+    return take_one(p, index) if in_place else p - one_hot(index, p.shape[-1], p.dtype)
 
 
 softmax_cross_entropy = primitive(
